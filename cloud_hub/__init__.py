@@ -1,0 +1,1 @@
+"""The part of Meterhaul that receives, keeps and shows readings."""

@@ -1,0 +1,1 @@
+"""The whole system on one machine, with databases and brokers of its own."""

@@ -1,0 +1,1 @@
+"""The part of Meterhaul that runs on a site controller: poll, buffer, forward."""

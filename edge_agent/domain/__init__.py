@@ -1,0 +1,1 @@
+"""Pure rules of the agent: numbers in, numbers out."""

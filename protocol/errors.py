@@ -1,0 +1,21 @@
+"""What can be wrong with a message or an identifier."""
+
+
+class ProtocolError(ValueError):
+    """Something that crossed, or would cross, the wire breaks the contract."""
+
+
+class MalformedMessage(ProtocolError):
+    """Bytes that do not decode, or decode to something impossible."""
+
+
+class LimitExceeded(MalformedMessage):
+    """A size above `protocol.limits`, found before memory was taken for it."""
+
+
+class UnsupportedVersion(ProtocolError):
+    """A message of a version that this release does not speak."""
+
+
+class InvalidIdentifier(ProtocolError):
+    """A site, controller, meter or point id that breaks the naming rule."""

@@ -1,0 +1,1 @@
+"""What gives a controller and a broker their identity and configuration."""

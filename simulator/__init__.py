@@ -1,0 +1,1 @@
+"""Simulated meters: real Modbus servers that keep a ledger of every value they served."""
