@@ -33,6 +33,10 @@ class GapReason(IntEnum):
     """The buffer held it, but the row could not be read back."""
     NEVER_ARRIVED = 3
     """Announced by an agent that no longer has it. Written by the hub, never sent."""
+    FORGOTTEN = 4
+    """Committed once and then forgotten by the agent, before the hub's database went back in time."""
+    NOT_STORED = 5
+    """The disk refused to take it for longer than memory could bridge."""
 
 
 @dataclass(frozen=True, slots=True)

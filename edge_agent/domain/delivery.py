@@ -1,0 +1,211 @@
+"""What the agent believes the hub has, and therefore what it sends next. Pure: time is an argument.
+
+Everything below a stream's `next` must be accounted for at the hub: as a scan, or as the gap record
+that `edge_agent.buffer` writes where it no longer has one. Order is policy (live first, then backlog,
+oldest first); the contract does not depend on it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+from edge_agent.domain.backoff import backoff_s
+from protocol.messages import Ack
+from protocol.ranges import Range, RangeSet
+
+_BACKOFF_CAP_S = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How much is under way at a time, and how long an answer may take."""
+
+    window: int = 4
+    """Batches in flight; one place is kept for live data."""
+    scans_per_batch: int = 720
+    ack_timeout_s: float = 20.0
+
+
+class AckEffect(Enum):
+    """What an acknowledgement changed."""
+
+    IGNORED = auto()
+    """It is of an older incarnation of the hub's database."""
+    UPDATED = auto()
+    REWOUND = auto()
+    """The hub's database has gone back in time: all belief is dropped, a hello is due."""
+
+
+@dataclass(slots=True)
+class Belief:
+    """One stream as the agent knows it."""
+
+    next: int
+    """The sequence number that the next scan will get."""
+    committed: RangeSet = field(default_factory=RangeSet)
+    """What need not be sent again, quarantined ranges included."""
+    safe: RangeSet = field(default_factory=RangeSet)
+
+    @property
+    def outstanding(self) -> RangeSet:
+        """What the hub has yet to be told."""
+        return RangeSet([(1, self.next - 1)] if self.next > 1 else []) - self.committed
+
+
+@dataclass(frozen=True, slots=True)
+class InFlight:
+    """A batch that was sent and is not yet acknowledged."""
+
+    stream_id: bytes
+    range: Range
+    deadline_s: float
+
+
+class Delivery:
+    """The agent's side of the contract for all its streams, oldest first, the live one last."""
+
+    def __init__(self, policy: Policy, *, incarnation: int = 0) -> None:
+        """Begin with no streams; `incarnation` is the highest that was ever seen, 0 for none."""
+        self.policy = policy
+        self.incarnation = incarnation
+        self.streams: dict[bytes, Belief] = {}
+        self.in_flight: list[InFlight] = []
+        self.timeouts = 0
+        """Time-outs since the last acknowledgement that moved something."""
+        self._live: bytes | None = None
+        self._live_from = 1
+        self._uncertain: set[bytes] = set()
+
+    def add_stream(self, stream_id: bytes, belief: Belief, *, live: bool = False) -> None:
+        """Take up a stream; the one that `live` names is the one that grows."""
+        self.streams[stream_id] = belief
+        if live:
+            self._live, self._live_from = stream_id, belief.next
+
+    def drop_stream(self, stream_id: bytes) -> None:
+        """Forget a stream of which nothing is left to account for."""
+        self.streams.pop(stream_id, None)
+        self._uncertain.discard(stream_id)
+        self.in_flight = [flight for flight in self.in_flight if flight.stream_id != stream_id]
+
+    def stored(self, stream_id: bytes, last: int) -> None:
+        """Note that the buffer holds the stream up to `last`, on disk."""
+        belief = self.streams[stream_id]
+        belief.next = max(belief.next, last + 1)
+
+    def connected(self) -> None:
+        """Begin again after a connection was made: nothing is in flight, the newest scans are live."""
+        self.in_flight.clear()
+        if self._live is not None:
+            belief = self.streams[self._live]
+            self._live_from = max(1, belief.next - self.policy.scans_per_batch)
+
+    def on_ack(self, ack: Ack, now_s: float) -> AckEffect:
+        """Take in what the hub says it has."""
+        if ack.incarnation < self.incarnation:
+            return AckEffect.IGNORED
+        rewound = ack.incarnation > self.incarnation
+        if rewound:
+            self._forget_belief(ack.incarnation)
+        for state in ack.streams:
+            belief = self.streams.get(state.stream_id)
+            if belief is None:
+                continue
+            before = belief.committed
+            belief.committed = belief.committed | state.held
+            belief.safe = belief.safe | state.safe
+            if belief.committed != before:
+                self.timeouts = 0
+            if ack.answers_hello or state.held:
+                self._uncertain.discard(state.stream_id)
+        self.in_flight = [
+            flight for flight in self.in_flight if RangeSet([flight.range]) - self.streams[flight.stream_id].committed
+        ]
+        if ack.answers_hello:
+            self._hub_is_awake(now_s)
+        return AckEffect.REWOUND if rewound and not ack.answers_hello else AckEffect.UPDATED
+
+    def failed(self, stream_id: bytes, refused: Range) -> None:
+        """Note that the broker would not take a batch; it becomes due for sending again."""
+        self.in_flight = [f for f in self.in_flight if (f.stream_id, f.range) != (stream_id, refused)]
+        self.timeouts += 1
+
+    def expire(self, now_s: float) -> list[InFlight]:
+        """Give up waiting for what is overdue; it becomes due for sending again."""
+        overdue = [flight for flight in self.in_flight if flight.deadline_s <= now_s]
+        if overdue:
+            self.in_flight = [flight for flight in self.in_flight if flight.deadline_s > now_s]
+            self.timeouts += 1
+        return overdue
+
+    def next_live(self) -> tuple[bytes, Range] | None:
+        """Return the live scans to send now: those that came since the last time."""
+        if self._live is None or len(self.in_flight) >= self.policy.window or self._live in self._uncertain:
+            return None
+        belief = self.streams[self._live]
+        fresh = self._unsent(self._live) & RangeSet([(self._live_from, belief.next)])
+        return (self._live, self._bounded(fresh.ranges[0])) if fresh else None
+
+    def live_waiting(self) -> int:
+        """Count the live scans that have not been sent yet."""
+        if self._live is None:
+            return 0
+        belief = self.streams[self._live]
+        return (self._unsent(self._live) & RangeSet([(self._live_from, belief.next)])).size
+
+    def next_backlog(self) -> tuple[bytes, Range] | None:
+        """Return the oldest scans to send, when a place beside the live one is free."""
+        if len(self.in_flight) >= max(1, self.policy.window - 1):
+            return None
+        for stream_id in self.streams:
+            if stream_id in self._uncertain:
+                continue
+            unsent = self._unsent(stream_id)
+            if stream_id == self._live:
+                unsent = unsent & RangeSet([(1, self._live_from - 1)] if self._live_from > 1 else [])
+            if unsent:
+                return stream_id, self._bounded(unsent.ranges[0])
+        return None
+
+    def sent(self, stream_id: bytes, sent: Range, now_s: float, jitter: float) -> None:
+        """Note a batch as under way; `jitter` is a random number in 0..1 that spreads the deadlines."""
+        wait_s = self.policy.ack_timeout_s + backoff_s(
+            self.timeouts, jitter, first_s=self.policy.ack_timeout_s, cap_s=_BACKOFF_CAP_S
+        )
+        self.in_flight.append(InFlight(stream_id, sent, now_s + wait_s))
+        if stream_id == self._live and sent.last >= self._live_from:
+            self._live_from = sent.last + 1
+
+    def outstanding(self) -> int:
+        """Count everything that the hub has yet to be told."""
+        return sum(belief.outstanding.size for belief in self.streams.values())
+
+    def deletable(self, *, also_committed: bool) -> Iterable[tuple[bytes, RangeSet]]:
+        """Name what may be forgotten, oldest stream first: what is safe, or else all that is committed."""
+        for stream_id, belief in self.streams.items():
+            gone = belief.safe & belief.committed
+            yield stream_id, gone | belief.committed if also_committed else gone
+
+    def _hub_is_awake(self, now_s: float) -> None:
+        """After an answered hello nothing is in doubt, and long waits of a silent time are over."""
+        self._uncertain.clear()
+        self.timeouts = 0
+        latest_s = now_s + self.policy.ack_timeout_s
+        self.in_flight = [
+            InFlight(flight.stream_id, flight.range, min(flight.deadline_s, latest_s)) for flight in self.in_flight
+        ]
+
+    def _forget_belief(self, incarnation: int) -> None:
+        self.incarnation = incarnation
+        self.in_flight.clear()
+        for belief in self.streams.values():
+            belief.committed = RangeSet()
+            belief.safe = RangeSet()
+        self._uncertain = set(self.streams)
+
+    def _unsent(self, stream_id: bytes) -> RangeSet:
+        under_way = RangeSet([flight.range for flight in self.in_flight if flight.stream_id == stream_id])
+        return self.streams[stream_id].outstanding - under_way
+
+    def _bounded(self, chosen: Range) -> Range:
+        return Range(chosen.first, min(chosen.last, chosen.first + self.policy.scans_per_batch - 1))
