@@ -22,7 +22,7 @@ class MeterConfig(_Frozen):
     profile: ProfileId
     unit_id: int = Field(default=1, ge=0, le=255)
     label: str = Field(default="", max_length=200)
-    period_s: float = Field(default=60, ge=0.1, le=86_400)
+    period_s: float = Field(default=60, ge=0.05, le=86_400)
     """Seconds between polls; they fall on the wall-clock grid of this step."""
     points: tuple[PointName, ...] | None = Field(default=None, min_length=1)
     """Points to read; left out, all that the profile offers as measurements."""

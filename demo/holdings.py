@@ -1,0 +1,131 @@
+"""What the hub's database and the agent's buffer hold, read from outside, and the account over both."""
+
+import math
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from demo.accounting import Account, Held, Served, account
+from demo.errors import NotReady
+from demo.stack import Stack
+from edge_agent.buffer_store import BufferStore
+from protocol.manifest import parse_manifest
+from protocol.ranges import Range
+from protocol.scans import Scan
+from simulator.ledger import read_ledger
+
+_ROWS_AT_A_TIME = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Where the scans are just now, counted in passing: the account is exact, this is for watching."""
+
+    served: int
+    scans_committed: int
+    readings_committed: int
+    gap_records: int
+    on_edge: int
+
+
+def account_for(stack: Stack, *, agent_deaths_ms: Sequence[int] = ()) -> Account:
+    """Put every frame that the meters ever served into its class."""
+    served = (
+        Served(frame.meter, frame.serial, frame.served_at_ms, frame.values)
+        for frame in read_ledger(stack.ledger)
+        if frame.answered
+    )
+    with stack.session() as session:
+        hub = list(read_hub(session))
+    return account(served, hub, list(read_edge(stack)), agent_deaths_ms=agent_deaths_ms)
+
+
+def count(stack: Stack) -> Counts:
+    """Count frames served, scans committed and scans that the agent knows to be undelivered."""
+    with stack.session() as session:
+        scans, readings = session.execute(
+            text("SELECT count(*), coalesce(sum(cardinality(values)), 0) FROM scans")
+        ).one()
+        gaps = session.execute(text("SELECT count(*) FROM gap_records")).scalar_one()
+    return Counts(
+        served=sum(frame.answered for frame in read_ledger(stack.ledger)),
+        scans_committed=scans,
+        readings_committed=int(readings),
+        gap_records=gaps,
+        on_edge=_outstanding(stack),
+    )
+
+
+def read_hub(session: Session) -> Iterator[Held]:
+    """Read every scan of the hub's database."""
+    layouts = {
+        layout_id: (meter, names)
+        for layout_id, meter, names in session.execute(
+            text(
+                "SELECT l.id, m.slug, array_agg(p.name ORDER BY place) FROM layouts l JOIN meters m ON m.id = l.meter_id "
+                "CROSS JOIN LATERAL unnest(l.point_ids) WITH ORDINALITY AS o (point_id, place) "
+                "JOIN points p ON p.id = o.point_id GROUP BY l.id, m.slug"
+            )
+        )
+    }
+    rows = session.execute(
+        text("SELECT (extract(epoch FROM observed_at) * 1000)::bigint, layout_id, values, quality FROM scans"),
+        execution_options={"yield_per": _ROWS_AT_A_TIME},
+    )
+    for observed_at_ms, layout_id, values, quality in rows:
+        meter, names = layouts[layout_id]
+        yield Held(
+            meter,
+            observed_at_ms,
+            {name: value for name, value in zip(names, values, strict=True) if not math.isnan(value)},
+            dict(zip(names, quality, strict=True)) if quality else {},
+        )
+
+
+def read_edge(stack: Stack) -> Iterator[Held]:
+    """Read every scan that the agent's buffer holds, delivered or not."""
+    store = _open_buffer(stack)
+    if store is None:
+        return
+    try:
+        for stream_id, stream in store.streams.items():
+            if stream.next == 1:
+                continue
+            held = store.read(stream_id, Range(1, stream.next - 1))
+            body = store.manifest_body(held.manifest_hash)
+            if body is None:
+                raise NotReady(f"{stack.buffer} names a manifest that it does not hold")
+            manifest = parse_manifest(body)
+            for entry in held.entries:
+                if isinstance(entry.content, Scan):
+                    layout = manifest.layouts[entry.content.layout]
+                    yield _held(layout.meter, [point.name for point in layout.points], entry.content)
+    finally:
+        store.connection.close()
+
+
+def _held(meter: str, names: Sequence[str], scan: Scan) -> Held:
+    values = {name: value for name, value in zip(names, scan.values, strict=True) if value is not None}
+    quality = {name: scan.quality_at(index) for index, name in enumerate(names)} if scan.quality else {}
+    return Held(meter, scan.observed_at_ms, values, quality)
+
+
+def _outstanding(stack: Stack) -> int:
+    store = _open_buffer(stack)
+    if store is None:
+        return 0
+    try:
+        return sum(stream.outstanding.size for stream in store.streams.values())
+    finally:
+        store.connection.close()
+
+
+def _open_buffer(stack: Stack) -> BufferStore | None:
+    """Open the buffer beside its agent, for reading."""
+    if not stack.buffer.exists():
+        return None
+    connection = sqlite3.connect(f"file:{stack.buffer}?mode=ro", uri=True, timeout=5)
+    return BufferStore(connection, stack.buffer)

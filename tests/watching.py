@@ -1,0 +1,46 @@
+"""What the end-to-end tests wait for and check."""
+
+from collections import Counter
+
+from demo.accounting import Account
+from demo.holdings import account_for, count
+from demo.processes import wait_until
+from demo.stack import Pace, Stack
+from simulator.ledger import read_ledger
+
+FAST = Pace(period_s=0.05, send_every_s=0.5, hello_every_s=3, ack_timeout_s=2)
+REPLAY = ("--site", "replay", "--step", "frame")
+
+
+def frames_per_meter(stack: Stack) -> Counter[str]:
+    return Counter(frame.meter for frame in read_ledger(stack.ledger))
+
+
+def wait_for_frames(stack: Stack, at_least: int, timeout_s: float) -> None:
+    def reached() -> bool:
+        stack.require_running()
+        frames = frames_per_meter(stack)
+        return bool(frames) and min(frames.values()) >= at_least
+
+    wait_until(reached, timeout_s, f"{at_least} frames of every meter")
+
+
+def wait_for_commits(stack: Stack, at_least: int, timeout_s: float) -> None:
+    wait_until(lambda: count(stack).scans_committed >= at_least, timeout_s, f"{at_least} scans in the database")
+
+
+def wait_until_delivered(stack: Stack, timeout_s: float = 120) -> None:
+    """Stop the meters, so that nothing new comes, and wait until the agent knows that all is committed."""
+    stack.meters.stop()
+    wait_until(lambda: count(stack).on_edge == 0, timeout_s, "the agent to deliver everything")
+
+
+def assert_nothing_silent_doubled_or_altered(account: Account) -> None:
+    print(account)  # noqa: T201 -- shown by pytest when the test fails
+    assert account.findings == []
+    assert (account.silent, account.doubled, account.altered) == (0, 0, 0)
+    assert account.committed > 0
+
+
+def account_after(stack: Stack, agent_deaths_ms: list[int] | None = None) -> Account:
+    return account_for(stack, agent_deaths_ms=agent_deaths_ms or [])
