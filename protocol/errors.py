@@ -19,3 +19,15 @@ class UnsupportedVersion(ProtocolError):
 
 class InvalidIdentifier(ProtocolError):
     """A site, controller, meter or point id that breaks the naming rule."""
+
+
+class UnknownQuantity(ProtocolError):
+    """A name that the closed list of quantities does not hold."""
+
+
+class UnknownProfile(ProtocolError):
+    """A profile id that neither the library nor the site defines."""
+
+
+class InvalidProfile(ProtocolError):
+    """A profile that breaks the schema; the message names file, point and key."""
