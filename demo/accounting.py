@@ -15,6 +15,8 @@ _TIMEOUT_MATCH_MS = 15_000
 """An answer that came too late was served this long before the agent gave up, at the most."""
 _IN_HAND_MS = 3_000
 """A frame served this long before the agent was killed may not have reached the disk yet."""
+_ON_THE_WAY_MS = 250
+"""A request that was on its way when the agent died is answered this long after, at the most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ def account(
             result.on_edge += 1
         elif _take_timeout(timeouts[frame.meter], frame.served_at_ms):
             result.timed_out += 1
-        elif any(0 <= death - frame.served_at_ms <= _IN_HAND_MS for death in agent_deaths_ms):
+        elif any(-_ON_THE_WAY_MS <= death - frame.served_at_ms <= _IN_HAND_MS for death in agent_deaths_ms):
             result.lost_before_fsync += 1
         else:
             result.silent += 1

@@ -124,8 +124,11 @@ def _outstanding(stack: Stack) -> int:
 
 
 def _open_buffer(stack: Stack) -> BufferStore | None:
-    """Open the buffer beside its agent, for reading."""
+    """Open the buffer beside its agent, for reading; None before the agent has made it."""
     if not stack.buffer.exists():
         return None
     connection = sqlite3.connect(f"file:{stack.buffer}?mode=ro", uri=True, timeout=5)
+    if connection.execute("PRAGMA user_version").fetchone() == (0,):
+        connection.close()
+        return None
     return BufferStore(connection, stack.buffer)

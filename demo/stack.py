@@ -134,11 +134,11 @@ class Stack:
         self.meters.stop()
 
     def stop(self) -> None:
-        """Stop everything; nothing is left running."""
+        """Stop everything, the edge first; nothing is left running."""
         with contextlib.ExitStack() as stack:
-            for part in (self.postgres, self.broker, self.relay, *self.hub.values(), self.meters):
-                stack.callback(part.stop)
-            stack.callback(self.agent.stop, timeout_s=30)
+            for stop in (self.postgres.stop, self.broker.stop, self.relay.stop, *(p.stop for p in self.hub.values())):
+                stack.callback(stop)
+            stack.callback(self.stop_edge)
 
     def require_running(self) -> None:
         """Check that no part has ended by itself.
@@ -185,7 +185,7 @@ class Stack:
         self.postgres.drop_database(DATABASE)
         db.upgrade(self.postgres.create_database(DATABASE))
         login = Login(ADMIN_EMAIL, secrets.token_urlsafe(9))
-        with self.session() as session, session.begin():
+        with self.session() as session:
             register_site(session, slug=SITE, name="Demo hut", time_zone="Europe/Berlin")
             register_controller(session, controller_id=CONTROLLER, site_slug=SITE)
             create_admin(session, login.email, login.password)

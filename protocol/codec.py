@@ -189,6 +189,8 @@ def _build_body(first: int, entries: Sequence[Entry]) -> Body:
         else:
             by_reason.setdefault(content.reason, []).append((offset, content))
     epoch_ms = min((e.content.observed_at_ms for e in entries if isinstance(e.content, Scan)), default=0)
+    if epoch_ms and any(gap.from_ms == gap.to_ms == epoch_ms for gaps in by_reason.values() for _, gap in gaps):
+        epoch_ms -= 1  # a gap at the epoch itself would read as one of unknown times
     body = Body(epoch_ms=epoch_ms)
     for layout in sorted(by_layout):
         body.groups.append(_build_group(layout, by_layout[layout], epoch_ms))

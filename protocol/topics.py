@@ -67,6 +67,11 @@ def all_up(*, share: str | None = None) -> str:
     return plain if share is None else f"$share/{share}/{plain}"
 
 
+def all_of(kind: Up) -> str:
+    """Build the filter for what every agent says of one kind; not shared, so that retained messages come too."""
+    return f"{_ROOT}/+/up/{kind}"
+
+
 def own_up_pattern() -> str:
     """Build the Mosquitto ACL pattern of what a controller may publish (`%u` is its user name)."""
     return f"{_ROOT}/%u/up/+"

@@ -10,10 +10,13 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from edge_agent.domain.backoff import backoff_s
+from protocol import limits
 from protocol.messages import Ack
 from protocol.ranges import Range, RangeSet
 
 _BACKOFF_CAP_S = 600.0
+_NAMED_IN_TURN = 8
+"""Settled streams in an ordinary hello: a restored hub finds out by itself, and a hello stays small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,10 @@ class Delivery:
         self._live: bytes | None = None
         self._live_from = 1
         self._uncertain: set[bytes] = set()
+        """Streams of which the hub has not said what it holds since its database went back in time."""
+        self._newest_news: bytes | None = None
+        """The stream whose committed set grew last."""
+        self._turn = 0
 
     def add_stream(self, stream_id: bytes, belief: Belief, *, live: bool = False) -> None:
         """Take up a stream; the one that `live` names is the one that grows."""
@@ -87,6 +94,28 @@ class Delivery:
         self.streams.pop(stream_id, None)
         self._uncertain.discard(stream_id)
         self.in_flight = [flight for flight in self.in_flight if flight.stream_id != stream_id]
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Say whether a hello has to ask for some stream before its scans are sent again."""
+        return bool(self._uncertain)
+
+    def streams_to_name(self, *, everything: bool) -> list[bytes]:
+        """Choose the streams of a hello, the pressing ones first, at most as many as one may name.
+
+        Named are streams in doubt, unfinished ones, the live one, and the one of which the hub confirmed
+        something last: had its database gone back in time, it would lack that first. `everything` adds
+        all others, else a few of them have their turn.
+        """
+        doubtful = [s for s in self.streams if s in self._uncertain]
+        unfinished = [s for s in self.streams if s not in self._uncertain and self._is_pressing(s)]
+        pressing = dict.fromkeys([*doubtful, *unfinished])
+        others = [s for s in self.streams if s not in pressing]
+        room = max(1, limits.STREAMS_PER_HELLO_MAX - len(pressing)) if everything else _NAMED_IN_TURN
+        if len(others) > room:
+            self._turn = (self._turn + room) % len(others)
+            others = (others + others)[self._turn : self._turn + room]
+        return [*pressing, *others][: limits.STREAMS_PER_HELLO_MAX]
 
     def stored(self, stream_id: bytes, last: int) -> None:
         """Note that the buffer holds the stream up to `last`, on disk."""
@@ -104,6 +133,7 @@ class Delivery:
         """Take in what the hub says it has."""
         if ack.incarnation < self.incarnation:
             return AckEffect.IGNORED
+        is_first_contact = self.incarnation == 0
         rewound = ack.incarnation > self.incarnation
         if rewound:
             self._forget_belief(ack.incarnation)
@@ -116,14 +146,17 @@ class Delivery:
             belief.safe = belief.safe | state.safe
             if belief.committed != before:
                 self.timeouts = 0
-            if ack.answers_hello or state.held:
+                self._newest_news = state.stream_id
+            # An ack leaves out what lies below the lowest number that the last hello spoke of, so only the
+            # answer to a hello that was said since then tells all.
+            if ack.answers_hello and (is_first_contact or not rewound):
                 self._uncertain.discard(state.stream_id)
         self.in_flight = [
             flight for flight in self.in_flight if RangeSet([flight.range]) - self.streams[flight.stream_id].committed
         ]
         if ack.answers_hello:
             self._hub_is_awake(now_s)
-        return AckEffect.REWOUND if rewound and not ack.answers_hello else AckEffect.UPDATED
+        return AckEffect.REWOUND if rewound and self._uncertain else AckEffect.UPDATED
 
     def failed(self, stream_id: bytes, refused: Range) -> None:
         """Note that the broker would not take a batch; it becomes due for sending again."""
@@ -187,8 +220,7 @@ class Delivery:
             yield stream_id, gone | belief.committed if also_committed else gone
 
     def _hub_is_awake(self, now_s: float) -> None:
-        """After an answered hello nothing is in doubt, and long waits of a silent time are over."""
-        self._uncertain.clear()
+        """After an answered hello the long waits of a silent time are over."""
         self.timeouts = 0
         latest_s = now_s + self.policy.ack_timeout_s
         self.in_flight = [
@@ -202,6 +234,10 @@ class Delivery:
             belief.committed = RangeSet()
             belief.safe = RangeSet()
         self._uncertain = set(self.streams)
+        self._newest_news = None
+
+    def _is_pressing(self, stream_id: bytes) -> bool:
+        return stream_id in {self._live, self._newest_news} or bool(self.streams[stream_id].outstanding)
 
     def _unsent(self, stream_id: bytes) -> RangeSet:
         under_way = RangeSet([flight.range for flight in self.in_flight if flight.stream_id == stream_id])

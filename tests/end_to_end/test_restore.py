@@ -12,11 +12,11 @@ from watching import (
     REPLAY,
     account_after,
     assert_nothing_silent_doubled_or_altered,
-    count,
     wait_for_commits,
     wait_until_delivered,
 )
 
+from demo.holdings import count
 from demo.stack import DATABASE, Stack
 
 

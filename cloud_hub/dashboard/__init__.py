@@ -1,0 +1,1 @@
+"""Pages that people look at. They compose the services below and own no table."""

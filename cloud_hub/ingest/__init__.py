@@ -1,0 +1,1 @@
+"""From MQTT into the database: the hub's side of the delivery contract."""

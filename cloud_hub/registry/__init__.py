@@ -1,0 +1,1 @@
+"""What exists: sites, controllers, meters, points."""

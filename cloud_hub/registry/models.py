@@ -1,0 +1,126 @@
+"""The tables of what exists: sites, controllers, meters, points, and the layouts that order points into columns."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    DateTime,
+    Double,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Integer,
+    LargeBinary,
+    Text,
+    UniqueConstraint,
+    func,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from cloud_hub.db import Base
+
+
+class Site(Base):
+    """A place with meters."""
+
+    __tablename__ = "sites"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    slug: Mapped[str] = mapped_column(Text, unique=True)
+    name: Mapped[str] = mapped_column(Text)
+    time_zone: Mapped[str] = mapped_column(Text, server_default="UTC")
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+
+class Controller(Base):
+    """One agent: who it is, and what it last said of itself."""
+
+    __tablename__ = "controllers"
+
+    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    site_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("sites.id"), index=True)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    last_seen_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    """By the hub's clock, to about ten seconds."""
+    presence: Mapped[str | None] = mapped_column(Text)
+    """A word of `protocol.messages.Presence`; None until the first status."""
+    presence_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    agent_version: Mapped[str | None] = mapped_column(Text)
+    boot_id: Mapped[str | None] = mapped_column(Text)
+    """Hexadecimal."""
+    health: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    health_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+
+class Meter(Base):
+    """One meter behind one controller."""
+
+    __tablename__ = "meters"
+    __table_args__ = (UniqueConstraint("controller_id", "slug"),)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    controller_id: Mapped[str] = mapped_column(Text, ForeignKey("controllers.id"))
+    slug: Mapped[str] = mapped_column(Text)
+    """Its id in the controller's configuration."""
+    site_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("sites.id"), index=True)
+    label: Mapped[str] = mapped_column(Text, server_default="")
+    profile: Mapped[str] = mapped_column(Text)
+    period_s: Mapped[float] = mapped_column(Double)
+    """Seconds between scans; the shortest, where its layouts differ."""
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+
+class Point(Base):
+    """One quantity of one meter."""
+
+    __tablename__ = "points"
+    __table_args__ = (UniqueConstraint("meter_id", "name"),)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    meter_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("meters.id"))
+    name: Mapped[str] = mapped_column(Text)
+    quantity: Mapped[str] = mapped_column(Text)
+    unit: Mapped[str] = mapped_column(Text)
+    kind: Mapped[str] = mapped_column(Text)
+    """A word of `protocol.manifest.PointKind`."""
+
+
+class StoredManifest(Base):
+    """A manifest as it came, by the hash that batches name it with."""
+
+    __tablename__ = "manifests"
+
+    controller_id: Mapped[str] = mapped_column(Text, ForeignKey("controllers.id"), primary_key=True)
+    hash: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+    received_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+
+class StoredLayout(Base):
+    """The ordered points whose values one scan row holds.
+
+    No two of a meter are alike: whoever adds one holds the lock on its controller's row. (A unique
+    index cannot see to it: a thousand point ids are too wide for a btree.)
+    """
+
+    __tablename__ = "layouts"
+
+    id: Mapped[int] = mapped_column(Integer, Identity(), primary_key=True)
+    meter_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("meters.id"), index=True)
+    point_ids: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))
+
+
+class ManifestLayout(Base):
+    """Which layout the `index`-th of a manifest is."""
+
+    __tablename__ = "manifest_layouts"
+    __table_args__ = (
+        ForeignKeyConstraint(["controller_id", "manifest_hash"], ["manifests.controller_id", "manifests.hash"]),
+    )
+
+    controller_id: Mapped[str] = mapped_column(Text, primary_key=True)
+    manifest_hash: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    index: Mapped[int] = mapped_column(Integer, primary_key=True)
+    layout_id: Mapped[int] = mapped_column(Integer, ForeignKey("layouts.id"), index=True)

@@ -1,0 +1,1 @@
+"""What the hub does by the clock."""

@@ -1,0 +1,110 @@
+"""The smallest hub: it remembers batches, acknowledges what it has, and asks for nothing."""
+
+import threading
+from types import TracebackType
+from typing import Self
+
+from paho.mqtt import client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+
+from demo.mosquitto import Login
+from protocol import topics
+from protocol.codec import decode_batch
+from protocol.manifest import Manifest, parse_manifest
+from protocol.messages import (
+    Ack,
+    Health,
+    Status,
+    StreamState,
+    decode_health,
+    decode_hello,
+    decode_status,
+    encode_ack,
+    inflate,
+)
+from protocol.ranges import RangeSet
+from protocol.scans import Entry
+from protocol.topics import Down, Up
+
+
+class AckingHub:
+    """Listens to every agent of a broker while its `with` block lasts."""
+
+    def __init__(self, login: Login) -> None:
+        self.entries: dict[bytes, dict[int, Entry]] = {}
+        """Entries by stream and sequence number."""
+        self.statuses: list[Status] = []
+        self.healths: list[Health] = []
+        self.manifests: dict[bytes, Manifest] = {}
+        self.lock = threading.Lock()
+        self._subscribed = threading.Event()
+        self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=login.username, protocol=mqtt.MQTTv5)
+        self._client.username_pw_set(login.username, login.password)
+        self._client.on_connect = lambda client, *_: client.subscribe(topics.all_up(), qos=1)
+        self._client.on_subscribe = lambda *_: self._subscribed.set()
+        self._client.on_message = lambda _c, _u, message: self._hear(message.topic, message.payload)
+        self._address = (login.host, login.port)
+
+    def __enter__(self) -> Self:
+        self._client.connect(*self._address)
+        self._client.loop_start()
+        assert self._subscribed.wait(30), "the broker did not take the hub's subscription"
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    @property
+    def scans(self) -> int:
+        """How many sequence numbers arrived."""
+        with self.lock:
+            return sum(len(entries) for entries in self.entries.values())
+
+    def _hear(self, topic: str, payload: bytes) -> None:
+        controller_id, kind = topics.parse_up(topic)
+        with self.lock:
+            if kind is Up.HELLO:
+                hello = decode_hello(payload)
+                wanted = () if hello.manifest_hash in self.manifests else (hello.manifest_hash,)
+                streams = [stream.stream_id for stream in hello.streams]
+                self._ack(controller_id, streams, answers_hello=hello.nonce, wanted_manifests=wanted)
+            elif kind is Up.MANIFEST:
+                manifest = parse_manifest(inflate(payload))
+                self.manifests[manifest.hash] = manifest
+            elif kind is Up.BATCH:
+                self._take_batch(controller_id, payload)
+            elif kind is Up.STATUS:
+                self.statuses.append(decode_status(payload))
+            elif kind is Up.HEALTH:
+                self.healths.append(decode_health(payload))
+
+    def _take_batch(self, controller_id: str, payload: bytes) -> None:
+        manifest = next(iter(self.manifests.values()))
+        batch = decode_batch(payload, manifest)
+        held = self.entries.setdefault(batch.header.stream_id, {})
+        held.update({entry.sequence: entry for entry in batch.entries})
+        self._ack(controller_id, [batch.header.stream_id])
+
+    def _ack(
+        self,
+        controller_id: str,
+        streams: list[bytes],
+        *,
+        answers_hello: int = 0,
+        wanted_manifests: tuple[bytes, ...] = (),
+    ) -> None:
+        ack = Ack(
+            incarnation=1,
+            streams=tuple(
+                StreamState(
+                    stream_id, RangeSet([(n, n) for n in self.entries.get(stream_id, {})]), RangeSet(), RangeSet()
+                )
+                for stream_id in streams
+            ),
+            answers_hello=answers_hello,
+            wanted_manifests=wanted_manifests,
+        )
+        self._client.publish(topics.down(controller_id, Down.ACK), encode_ack(ack), qos=1)

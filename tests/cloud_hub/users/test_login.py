@@ -1,0 +1,122 @@
+import pytest
+from browsing import EMAIL, PASSWORD, form_token, log_in
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy.orm import Session
+
+from cloud_hub.users.backoff import FREE_ATTEMPTS
+from cloud_hub.users.passwords import hash_password
+from cloud_hub.users.service import AccountExists, InvalidAccount, create_admin, find_user_by_email
+
+
+def test_a_page_leads_to_the_login_and_the_login_back_to_the_page(stranger: FlaskClient, session: Session) -> None:
+    create_admin(session, EMAIL, PASSWORD)
+    session.commit()
+    away = stranger.get("/?cursor=x&limit=5")
+    assert away.status_code == 302
+    assert away.location == "/login?next=/?cursor%3Dx%26limit%3D5"
+    assert log_in(stranger, next_page="/?cursor=x&limit=5").location == "/?cursor=x&limit=5"
+
+
+def test_a_person_may_type_the_address_in_any_case(client: FlaskClient, app: Flask) -> None:
+    del client
+    assert log_in(app.test_client(), email="  Ann@Example.ORG ").status_code == 303
+
+
+@pytest.mark.parametrize(
+    "elsewhere", ["https://evil.example/", "//evil.example/", "/\\evil.example", "javascript:x", "/\t/evil.example", ""]
+)
+def test_a_login_never_leads_to_another_site(client: FlaskClient, app: Flask, elsewhere: str) -> None:
+    del client
+    assert log_in(app.test_client(), next_page=elsewhere).location == "/"
+
+
+@pytest.mark.parametrize(
+    ("email", "password"), [(EMAIL, "wrong password"), ("nobody@example.org", PASSWORD), ("", ""), (EMAIL, "x" * 9000)]
+)
+def test_wrong_address_and_wrong_password_look_alike(
+    client: FlaskClient, app: Flask, email: str, password: str
+) -> None:
+    del client
+    answer = log_in(app.test_client(), email=email, password=password)
+    assert answer.status_code == 401
+    assert "E-mail address or password is wrong." in answer.text
+
+
+def test_guessing_gets_slow_even_with_the_right_password(client: FlaskClient, app: Flask) -> None:
+    del client
+    guesser = app.test_client()
+    for _ in range(FREE_ATTEMPTS):
+        assert log_in(guesser, password="a wrong guess").status_code == 401
+    answer = log_in(guesser)
+    assert answer.status_code == 429
+    assert int(answer.headers["Retry-After"]) >= 1
+
+
+def test_logging_out_ends_the_session(client: FlaskClient) -> None:
+    with client.session_transaction() as cookie:
+        cookie["csrf"] = "token"
+    assert client.post("/logout", data={"csrf_token": "token"}).location == "/login"
+    assert client.get("/").status_code == 302
+
+
+def test_a_new_password_ends_older_sessions(client: FlaskClient, session: Session) -> None:
+    assert client.get("/").status_code == 200
+    user = find_user_by_email(session, EMAIL)
+    assert user is not None
+    user.password_hash = hash_password("another password")
+    session.commit()
+    assert client.get("/").status_code == 302
+
+
+def test_a_removed_user_is_out(client: FlaskClient, session: Session) -> None:
+    session.delete(find_user_by_email(session, EMAIL))
+    session.commit()
+    assert client.get("/").status_code == 302
+
+
+def test_a_forged_cookie_is_nobody(stranger: FlaskClient) -> None:
+    stranger.set_cookie("meterhaul", "eyJ1c2VyIjoxfQ.aaaa.bbbb")
+    assert stranger.get("/").status_code == 302
+
+
+@pytest.mark.parametrize("path", ["/login", "/logout"])
+def test_a_form_without_our_token_is_refused(client: FlaskClient, path: str) -> None:
+    assert client.post(path, data={"email": EMAIL, "password": PASSWORD}).status_code == 400
+    assert client.post(path, data={"csrf_token": "guess"}).status_code == 400
+    assert client.get("/").status_code == 200
+
+
+def test_the_token_changes_with_the_login(client: FlaskClient, app: Flask) -> None:
+    del client
+    browser = app.test_client()
+    before = form_token(browser)
+    log_in(browser)
+    assert form_token(browser) != before
+
+
+@pytest.mark.parametrize(
+    ("headers", "secure"), [({}, False), ({"X-Forwarded-Proto": "https"}, True), ({"X-Forwarded-Proto": "http"}, False)]
+)
+def test_the_cookie_is_closed_to_scripts_and_secure_over_https(
+    stranger: FlaskClient, headers: dict[str, str], *, secure: bool
+) -> None:
+    cookie = stranger.get("/login", headers=headers).headers["Set-Cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=Lax" in cookie
+    assert ("Secure" in cookie) is secure
+
+
+def test_an_address_has_one_account(session: Session) -> None:
+    create_admin(session, EMAIL, PASSWORD)
+    with pytest.raises(AccountExists, match=r"already a user ann@example\.org"):
+        create_admin(session, EMAIL.upper(), PASSWORD)
+
+
+@pytest.mark.parametrize(
+    ("email", "password", "reason"),
+    [("ann", PASSWORD, "not an e-mail"), (EMAIL, "short", "10 to 256"), ("a@" + "b" * 300, PASSWORD, "not an e-mail")],
+)
+def test_an_impossible_account_is_refused(session: Session, email: str, password: str, reason: str) -> None:
+    with pytest.raises(InvalidAccount, match=reason):
+        create_admin(session, email, password)
