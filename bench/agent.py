@@ -30,7 +30,7 @@ RSS_BAR_MB, CPU_BAR = 50.0, 3.0
 SEND_EVERY_S = 10.0
 READINGS_PER_S = 120
 _WARM_UP_S = 15.0
-_MB = 1024 * 1024
+_MIB = 1024 * 1024
 _NOT_ON_THE_EDGE = ("rich", "greenlet")
 """structlog loads these where it finds them; the extra `edge` does not bring them, the one for tests does."""
 
@@ -87,15 +87,16 @@ def measure(directory: Path, seconds: float) -> int:
             stack.require_running()
     finally:
         stack.stop()
+        stack.wipe()
     agent, plain = (after.cpu_share_since(before) for before, after in zip(begun, ended, strict=True))
     print(f"in {seconds:g} s the agent stored {stored} readings, the script published {published}")
     print(f"CPU s per 1,000 readings: agent {agent * seconds / stored * 1000:.4f}", end=", ")
-    print(f"script {plain * seconds / published * 1000:.4f}; RSS of the script {ended[1].rss_bytes / _MB:.1f} MB")
+    print(f"script {plain * seconds / published * 1000:.4f}; RSS of the script {ended[1].rss_bytes / _MIB:.1f} MiB")
     holds = [
         report(
             "agent_rss_mb",
-            ended[0].rss_bytes / _MB,
-            "MB",
+            ended[0].rss_bytes / _MIB,
+            "MiB",
             against="the limit of a site controller, 6 meters x 20 points at 1 s",
             at_most=RSS_BAR_MB,
         ),

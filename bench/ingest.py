@@ -134,7 +134,7 @@ def encode_groups(streams: Sequence[Sequence[bytes]]) -> list[bytes]:
     for at in range(0, len(interleaved), GROUP_MESSAGES_MAX):
         decoded = [decode(decode_envelope(payload)) for payload in interleaved[at : at + GROUP_MESSAGES_MAX]]
         rows = [ScanRows(columns.layout + 1, columns.layout + 1, columns) for one in decoded for columns in one.scans]
-        groups.append(encode_rows(rows))
+        groups.append(b"".join(encode_rows(rows)))
     return groups
 
 

@@ -29,6 +29,7 @@ class Counts:
     readings_committed: int
     gap_records: int
     on_edge: int
+    """Stored by the agent and not committed yet."""
 
 
 def account_for(stack: Stack, *, agent_deaths_ms: Sequence[int] = ()) -> Account:
@@ -44,18 +45,21 @@ def account_for(stack: Stack, *, agent_deaths_ms: Sequence[int] = ()) -> Account
 
 
 def count(stack: Stack) -> Counts:
-    """Count frames served, scans committed and scans that the agent knows to be undelivered."""
+    """Count frames served, scans committed and scans that wait on the edge."""
     with stack.session() as session:
-        scans, readings = session.execute(
-            text("SELECT count(*), coalesce(sum(cardinality(values)), 0) FROM scans")
+        scans, readings, gaps, accounted = session.execute(
+            text(
+                "SELECT (SELECT count(*) FROM scans), (SELECT coalesce(sum(cardinality(values)), 0) FROM scans), "
+                "(SELECT count(*) FROM gap_records), "
+                "(SELECT coalesce(sum(upper(r) - lower(r)), 0) FROM streams, unnest(committed + gaps) AS r)"
+            )
         ).one()
-        gaps = session.execute(text("SELECT count(*) FROM gap_records")).scalar_one()
     return Counts(
         served=sum(frame.answered for frame in read_ledger(stack.ledger)),
         scans_committed=scans,
         readings_committed=int(readings),
         gap_records=gaps,
-        on_edge=_outstanding(stack),
+        on_edge=max(0, _recorded(stack) - int(accounted)),
     )
 
 
@@ -113,12 +117,13 @@ def _held(meter: str, names: Sequence[str], scan: Scan) -> Held:
     return Held(meter, scan.observed_at_ms, values, quality)
 
 
-def _outstanding(stack: Stack) -> int:
+def _recorded(stack: Stack) -> int:
+    """Count the scans that the agent ever stored."""
     store = _open_buffer(stack)
     if store is None:
         return 0
     try:
-        return sum(stream.outstanding.size for stream in store.streams.values())
+        return sum(stream.next - 1 for stream in store.streams.values())
     finally:
         store.connection.close()
 

@@ -110,8 +110,8 @@ class Demo:
 
 def _describe(counts: Counts) -> str:
     return (
-        f"meters served {counts.served} scans · agent holds {counts.on_edge} of them undelivered · "
-        f"hub committed {counts.scans_committed} ({counts.readings_committed} readings)"
+        f"meters served {counts.served} scans · {counts.on_edge} wait on the controller · "
+        f"the hub committed {counts.scans_committed} ({counts.readings_committed} readings)"
     )
 
 

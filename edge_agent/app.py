@@ -15,7 +15,6 @@ from typing import Any
 
 import structlog
 
-from edge_agent import memory
 from edge_agent.buffer import Buffer, open_buffer
 from edge_agent.domain.delivery import Policy
 from edge_agent.errors import AgentError
@@ -44,7 +43,6 @@ def run_agent(settings: Settings) -> int:
 
     Raises: AgentError for what a person can put right.
     """
-    memory.use_one_heap()
     configure_logging(settings.log)
     plan = load_site(settings.site)
     uplink = _make_uplink(settings)
@@ -72,7 +70,6 @@ async def _run(settings: Settings, plan: SitePlan, uplink: Uplink) -> None:
     )
     try:
         agent = _Agent(settings, plan, buffer, uplink)
-        memory.give_back()
         await agent.run(stopping)
     finally:
         await buffer.close()

@@ -16,11 +16,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import structlog
+
 from edge_agent import buffer_schema
 from edge_agent.buffer_salvage import open_or_salvage, salvage
 from edge_agent.buffer_space import make_room, room_for
 from edge_agent.buffer_store import BufferStore, Slice, StoredStream, translated
-from edge_agent.errors import AlreadyRunning, SettingsError
+from edge_agent.errors import AlreadyRunning, SettingsError, StorageUnavailable
 from protocol.manifest import Manifest
 from protocol.ranges import Range, RangeSet
 from protocol.scans import Gap, Scan
@@ -35,6 +37,8 @@ _ROOM_MADE_AT_ONCE = 64
 _DISK_ROOM_MADE_AT_ONCE = 16
 
 T = TypeVar("T")
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,7 @@ class Buffer:
         self._max_bytes = max_bytes
         self._room_bytes = room_for(max_bytes, buffer_schema.WAL_BYTES)
         self._lock = lock
+        self._is_closed = False
         self._damage: str | None = None
         """What SQLite said of a damaged file that is not salvaged yet."""
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -167,6 +172,7 @@ class Buffer:
 
     async def close(self) -> None:
         """Finish what was asked for and close the file."""
+        self._is_closed = True
         self._jobs.put(None)
         await asyncio.to_thread(self._thread.join)
         os.close(self._lock)
@@ -176,6 +182,8 @@ class Buffer:
         return result
 
     async def _submit(self, do: Callable[[BufferStore], Any], contents: Sequence[Scan | Gap] | None = None) -> Any:  # noqa: ANN401 - the two callers name the type
+        if self._is_closed:
+            raise StorageUnavailable(f"the buffer {self.path} is closed")
         job = _Job(do, asyncio.get_running_loop().create_future(), contents)
         self._jobs.put(job)
         return await job.answer
@@ -249,6 +257,9 @@ class Buffer:
             # The scans are stored; room is made after the next append, and damage is mended before it.
             if buffer_schema.is_damage(error):
                 self._damage = str(error)
+        except Exception:
+            # The thread must live: without it nobody would ever be answered again.
+            log.exception("buffer_room_failed")
 
     def _stats(self, store: BufferStore) -> BufferStats:
         streams = list(store.streams.values())

@@ -23,6 +23,7 @@ from protocol.scans import Entry, Gap, GapReason, Scan
 BATCH_VERSION = 1
 DECIMALS_MAX = 9
 RAW_COLUMN = 15
+_DECIMALS = frozenset([*range(DECIMALS_MAX + 1), RAW_COLUMN])
 _EXACT_INTEGER_MAX = 2**53
 _ZLIB_LEVEL = 9
 
@@ -305,12 +306,13 @@ def check_shape(group: Group, points: int) -> int:
     Raises: MalformedMessage.
     """
     scans = len(group.offset)
-    raw_columns = sum(decimals == RAW_COLUMN for decimals in group.decimals)
+    decimals = list(group.decimals)
+    raw_columns = decimals.count(RAW_COLUMN)
     fits = (
         scans >= 1
         and len(group.observed_at_ms) == scans
-        and len(group.decimals) == points
-        and all(decimals <= DECIMALS_MAX or decimals == RAW_COLUMN for decimals in group.decimals)
+        and len(decimals) == points
+        and _DECIMALS.issuperset(decimals)
         and len(group.raw) == raw_columns * scans
         and len(group.scaled) == (points - raw_columns) * scans
     )

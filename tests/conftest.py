@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 
 from demo.mosquitto import PrivateMosquitto
 from demo.postgres import PrivatePostgres, create_database, drop_database
@@ -16,6 +17,13 @@ if TYPE_CHECKING:  # tests of the edge run without the hub's libraries
     from flask.testing import FlaskClient
     from sqlalchemy import Engine
     from sqlalchemy.orm import Session
+
+
+@pytest.fixture(autouse=True)
+def _usual_logging() -> Iterator[None]:
+    """Undo what a command set up: its log went to a stream that is closed when its test ends."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from hub_client import HubClient
 
+from demo.mosquitto import Login
 from protocol.codec import decode_batch, decode_envelope
 from protocol.manifest import Manifest, parse_manifest
 from protocol.messages import Ack, StreamState, decode_hello, encode_ack, inflate
@@ -18,7 +19,7 @@ _NOTHING = RangeSet()
 class SmallHub(HubClient):
     """Commits every batch at once, unless told to do otherwise."""
 
-    login: "object"
+    login: Login
     controller_id: str
     incarnation: int = 1
     is_deaf: bool = False
@@ -33,7 +34,7 @@ class SmallHub(HubClient):
     """Sequence numbers that came again although they were committed."""
 
     def __post_init__(self) -> None:
-        super().__init__(self.login, self.controller_id)  # type: ignore[arg-type]
+        super().__init__(self.login, self.controller_id)
 
     def on_heard(self, kind: Up, payload: bytes) -> None:
         """Commit and answer."""

@@ -160,8 +160,9 @@ def _accept(work: _Work, stream: LockedStream, batch: PreparedBatch, content: De
     before, judgement = stream.ranges, contract.judge(stream.ranges, content.data_sequences, content.gap_sequences)
     stream.ranges = judgement.after
     stream.announced_next = max(stream.announced_next, header.range.last + 1)
+    is_all_new = judgement.insert == content.data_sequences
     for columns in content.scans:
-        new = columns.select(judgement.insert)
+        new = columns if is_all_new else columns.select(judgement.insert)
         if len(new.sequences):
             layout = work.registry.layouts[LayoutKey(controller_id, header.manifest_hash, columns.layout)]
             work.rows.append(ScanRows(layout.meter_id, layout.layout_id, new))

@@ -1,6 +1,6 @@
 """What agents say beside batches: hello, manifest, status, health. One transaction each."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import structlog
@@ -54,10 +54,13 @@ def _state(stream: LockedStream, lowest_held: int) -> StreamState:
     )
 
 
+# A stream that is named with a lower next number comes from an older copy of the buffer. What was
+# announced beyond is gone, so it counts as closed, but not as closed since it was last spoken of.
 _ANNOUNCE = text("""
     UPDATE streams s
     SET lowest_held = v.lowest_held, announced_next = GREATEST(s.announced_next, v.next),
-        boot_id = COALESCE(s.boot_id, :boot_id), closed_at = NULL, last_seen_at = now()
+        boot_id = COALESCE(s.boot_id, :boot_id), last_seen_at = clock_timestamp(),
+        closed_at = CASE WHEN v.next < s.announced_next THEN s.last_seen_at END
     FROM unnest(CAST(:ids AS bigint[]), CAST(:lowest_held AS bigint[]), CAST(:next AS bigint[]))
          AS v (id, lowest_held, next)
     WHERE s.id = v.id
@@ -65,7 +68,7 @@ _ANNOUNCE = text("""
 
 
 def _note_announced(connection: Connection, hello: Hello, locked: dict[streams.StreamKey, LockedStream]) -> None:
-    """Note how far the named streams go. One that was closed is spoken of again: it is open."""
+    """Note how far the named streams go, and what was once announced beyond that."""
     if not locked:
         return
     by_id = {stream.key[1]: stream for stream in locked.values()}
@@ -81,6 +84,7 @@ def _note_announced(connection: Connection, hello: Hello, locked: dict[streams.S
             "next": [stream.next for stream in hello.streams],
         },
     )
+    _record_never_arrived(connection, [(by_id[stream.stream_id], stream.next) for stream in hello.streams])
 
 
 def _close_unnamed(connection: Connection, controller_id: str, named: Sequence[bytes]) -> None:
@@ -88,18 +92,25 @@ def _close_unnamed(connection: Connection, controller_id: str, named: Sequence[b
     closing = streams.lock_unnamed_streams(connection, controller_id, named)
     if not closing:
         return
+    # A batch that came after the stream was closed may lie above a hole.
+    gap_records.forget_never_arrived(connection, [stream.pk for stream in closing if stream.is_closed])
+    _record_never_arrived(connection, [(stream, 1) for stream in closing])
+    statement = text("UPDATE streams SET closed_at = clock_timestamp() WHERE id = ANY (CAST(:ids AS bigint[]))")
+    connection.execute(statement, {"ids": [stream.pk for stream in closing]})
+
+
+def _record_never_arrived(connection: Connection, named: Iterable[tuple[LockedStream, int]]) -> None:
+    """Write gap records for what was announced of streams from the next numbers on that their agent names now."""
     rows = []
-    for stream in closing:
-        missing = contract.never_arrived(stream.ranges, stream.announced_next)
+    for stream, next_named in named:
+        missing = contract.never_arrived(stream.ranges, stream.announced_next, next_named)
         rows += [GapRow(stream, numbers, Gap(numbers.size, GapReason.NEVER_ARRIVED, 0, 0)) for numbers in missing]
         if missing:
             log.warning(
-                "scans_never_arrived", controller_id=controller_id, stream_id=stream.key[1].hex(), scans=missing.size
+                "scans_never_arrived", controller_id=stream.key[0], stream_id=stream.key[1].hex(), scans=missing.size
             )
     if rows:
         gap_records.add_gap_records(connection, rows)
-    statement = text("UPDATE streams SET closed_at = now() WHERE id = ANY (CAST(:ids AS bigint[]))")
-    connection.execute(statement, {"ids": [stream.pk for stream in closing]})
 
 
 _NOTE_CONTROLLER = text("""

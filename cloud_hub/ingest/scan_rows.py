@@ -1,17 +1,15 @@
 """Scans into the database: which stored layout a batch means, COPY, and the newest scan of each layout."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from typing import NamedTuple, cast
 
 import psycopg2.extensions
 from sqlalchemy import Connection, text
 
-from cloud_hub.ingest.copy_binary import COLUMNS, ScanRows, encode_rows, newest
+from cloud_hub.ingest.copy_binary import CHUNK_BYTES, COLUMNS, ScanRows, encode_rows, newest
 from cloud_hub.ingest.prepare import PreparedBatch
 
-_COPY_CHUNK_BYTES = 1 << 18
 _LAYOUT_INDEX_MAX = 2**31 - 1
 _COLUMN_LIST = ", ".join(COLUMNS)
 
@@ -116,5 +114,20 @@ def _copy(connection: Connection, table: str, rows: Sequence[ScanRows]) -> None:
     driver = cast("psycopg2.extensions.connection", connection.connection.driver_connection)
     with driver.cursor() as cursor:
         cursor.copy_expert(
-            f"COPY {table} ({_COLUMN_LIST}) FROM STDIN (FORMAT binary)", BytesIO(encode_rows(rows)), _COPY_CHUNK_BYTES
+            f"COPY {table} ({_COLUMN_LIST}) FROM STDIN (FORMAT binary)", ChunkReader(encode_rows(rows)), CHUNK_BYTES
         )
+
+
+class ChunkReader:
+    """Chunks as the file that psycopg2 reads from, each as it is made."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        """Take chunks that are no longer than what will be asked for at a time."""
+        self._chunks = chunks
+
+    def read(self, _size: int = -1) -> bytes:
+        """Return the next chunk; nothing at the end."""
+        return next(self._chunks, b"")
+
+    readline = read
+    """Never called; psycopg2's types want it."""

@@ -58,7 +58,8 @@ _LOCK_UNNAMED = text("""
     SELECT s.id, s.controller_id, s.stream_id, s.committed, s.gaps, s.quarantined, s.safe,
            s.lowest_held, s.announced_next, s.boot_id, s.closed_at IS NOT NULL
     FROM streams s
-    WHERE s.controller_id = :controller AND s.closed_at IS NULL AND s.stream_id <> ALL (CAST(:named AS bytea[]))
+    WHERE s.controller_id = :controller AND s.stream_id <> ALL (CAST(:named AS bytea[]))
+      AND (s.closed_at IS NULL OR s.closed_at <= s.last_seen_at)
     ORDER BY s.id FOR UPDATE
 """)
 
@@ -75,7 +76,7 @@ def lock_streams(connection: Connection, keys: Iterable[StreamKey]) -> dict[Stre
 
 
 def lock_unnamed_streams(connection: Connection, controller_id: str, named: Sequence[bytes]) -> list[LockedStream]:
-    """Lock the open streams of a controller that it did not name."""
+    """Lock the streams of a controller that it did not name, but for those closed and not spoken of since."""
     return list(_lock(connection, _LOCK_UNNAMED, {"controller": controller_id, "named": list(named)}).values())
 
 
@@ -96,7 +97,8 @@ def _lock(connection: Connection, statement: TextClause, parameters: dict[str, A
 _UPDATE_STREAMS = text("""
     UPDATE streams s
     SET committed = CAST(v.committed AS int8multirange), gaps = CAST(v.gaps AS int8multirange),
-        quarantined = CAST(v.quarantined AS int8multirange), announced_next = v.announced_next, last_seen_at = now()
+        quarantined = CAST(v.quarantined AS int8multirange), announced_next = v.announced_next,
+        last_seen_at = clock_timestamp()
     FROM unnest(CAST(:ids AS bigint[]), CAST(:committed AS text[]), CAST(:gaps AS text[]),
                 CAST(:quarantined AS text[]), CAST(:announced_next AS bigint[]))
          AS v (id, committed, gaps, quarantined, announced_next)

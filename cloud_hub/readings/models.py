@@ -104,7 +104,8 @@ class Stream(Base):
     first_seen_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     last_seen_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     closed_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
-    """When its agent no longer named it; what is missing then has a `never_arrived` gap record."""
+    """Set while some of what was announced has a `never_arrived` gap record: since its agent no longer names it,
+    or names it with a lower next number. Above `last_seen_at`: nothing has been heard of it since."""
 
 
 class GapRecord(Base):

@@ -57,7 +57,6 @@ class Agent:
         self.era = -1
         self.shown: dict[bytes, int] = {}
         """The judge's note: the highest number per stream that something else may have seen."""
-        self._turn = 0
         self.live = self._open_streams()
 
     def _open_streams(self) -> bytes:
@@ -178,7 +177,8 @@ class Agent:
 
     def say_hello(self) -> None:
         """Say what is held and what the hub is believed to have."""
-        named, complete = self._streams_to_name()
+        named = self.delivery.streams_to_name(everything=not self.greeted or self.delivery.is_in_doubt)
+        complete = len(named) == len(self.delivery.streams)
         self.nonce = self.rng.getrandbits(32) | 1
         self.hello_sent = (self.world.now, complete)
         self.hello_due = self.world.now + (HELLO_EVERY if self.greeted else HELLO_RETRY)
@@ -204,18 +204,6 @@ class Agent:
             complete=complete,
             streams=tuple(streams),
         )
-
-    def _streams_to_name(self) -> tuple[list[bytes], bool]:
-        """Name what is outstanding and the live stream; of the rest as many as fit, in turn."""
-        urgent = [name for name, belief in self.delivery.streams.items() if belief.outstanding or name == self.live]
-        if not self.world.keeps(Rule.HELLO_NAMES_ALL_HELD):
-            return urgent, True
-        rest = [name for name in self.delivery.streams if name not in urgent]
-        room = max(1, self.world.streams_per_hello - len(urgent))
-        if len(rest) <= room:
-            return urgent + rest, True
-        self._turn = (self._turn + room) % len(rest)
-        return urgent + (rest + rest)[self._turn : self._turn + room], False
 
     def send(self) -> None:
         """Send one batch, live or backlog."""

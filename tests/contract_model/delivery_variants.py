@@ -32,9 +32,18 @@ class NeverResends(Delivery):
         return []
 
 
+class NamesUnfinishedStreams(Delivery):
+    """Leaves fully committed streams out of its hellos, which is enough for everything but a restored hub."""
+
+    def streams_to_name(self, *, everything: bool) -> list[bytes]:  # noqa: ARG002 - the signature is the real one's
+        """Name what is outstanding, and the live stream."""
+        return [name for name, belief in self.streams.items() if belief.outstanding or name == self._live]
+
+
 _WITHOUT: dict[Rule, type[Delivery]] = {
     Rule.IGNORE_OLD_INCARNATION: TrustsOldAcks,
     Rule.DROP_BELIEF_ON_REWIND: KeepsBelief,
+    Rule.HELLO_NAMES_ALL_HELD: NamesUnfinishedStreams,
     Rule.RESEND_AFTER_TIMEOUT: NeverResends,
 }
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from edge_agent import buffer_schema
 from edge_agent.buffer import Buffer, open_buffer
-from edge_agent.errors import AlreadyRunning, SettingsError
+from edge_agent.errors import AlreadyRunning, SettingsError, StorageUnavailable
 from protocol.ranges import Range, RangeSet
 from protocol.scans import Entry, Gap, GapReason, Scan
 
@@ -198,6 +198,16 @@ def test_the_file_is_durable_to_the_last_commit(tmp_path: Path) -> None:
             assert execute("PRAGMA journal_mode").fetchone() == ("wal",)
             assert execute("PRAGMA synchronous").fetchone() == (2,)
             assert execute("PRAGMA page_size").fetchone() == (buffer_schema.PAGE_BYTES,)
+
+    asyncio.run(run())
+
+
+def test_a_closed_buffer_takes_nothing_more(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with opened(tmp_path) as buffer:
+            await buffer.append([make_scan(1)])
+        with pytest.raises(StorageUnavailable, match="closed"):
+            await buffer.append([make_scan(2)])
 
     asyncio.run(run())
 

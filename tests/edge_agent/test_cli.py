@@ -2,11 +2,12 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from scripted_modbus import Answer, scripted_server, with_bytes, with_registers, with_silence
 from site_factories import make_energy_point, make_meter_config, make_point, make_profile, make_site_config
 
@@ -20,6 +21,12 @@ from protocol.scans import Scan
 
 TWO_REQUESTS = make_profile([make_point(), make_energy_point(address=1_000)])
 ONE_POINT = make_profile([make_point()])
+
+
+@pytest.fixture(autouse=True)
+def _logging_of_a_command_ends_with_it() -> Iterator[None]:
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture

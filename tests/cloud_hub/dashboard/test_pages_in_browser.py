@@ -85,6 +85,7 @@ def page(browser: Browser, hub: ServedHub, complaints: list[str]) -> Iterator[Pa
     )
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto("/")
+    expect(page.get_by_label("E-mail address")).to_be_focused()
     page.keyboard.type(EMAIL)
     page.keyboard.press("Tab")
     page.keyboard.type(PASSWORD)

@@ -90,6 +90,30 @@ def test_what_was_announced_and_is_gone_is_recorded_until_it_arrives_after_all(e
     assert stored_values(engine) == [1, 2, 3, 4, 6, 7]
 
 
+def test_what_an_older_copy_of_the_buffer_lacks_is_recorded_until_it_arrives_after_all(engine: Engine) -> None:
+    register(engine)
+    answer_hello(engine, CONTROLLER, make_hello({STREAM: 11}))
+    commit(engine, make_payload(make_entries(1, 2)))
+    for _ in range(2):
+        answer_hello(engine, CONTROLLER, make_hello({STREAM: 5, SECOND: 1}))
+        assert gap_rows(engine) == [("[5,11)", GapReason.NEVER_ARRIVED)]
+    commit(engine, make_payload(make_entries(3, 6)))
+    assert gap_rows(engine) == [("[7,11)", GapReason.NEVER_ARRIVED)]
+    answer_hello(engine, CONTROLLER, make_hello({STREAM: 11, SECOND: 1}))
+    assert gap_rows(engine) == []
+
+
+def test_a_batch_that_comes_late_for_a_closed_stream_leaves_no_hole_unsaid(engine: Engine) -> None:
+    register(engine)
+    answer_hello(engine, CONTROLLER, make_hello({STREAM: 3}))
+    commit(engine, make_payload(make_entries(1, 2)))
+    answer_hello(engine, CONTROLLER, make_hello({SECOND: 1}))
+    commit(engine, make_payload(make_entries(6, 7)))
+    for _ in range(2):
+        answer_hello(engine, CONTROLLER, make_hello({SECOND: 1}))
+        assert gap_rows(engine) == [("[3,6)", GapReason.NEVER_ARRIVED)]
+
+
 def test_what_never_arrived_is_not_acknowledged(engine: Engine) -> None:
     register(engine)
     answer_hello(engine, CONTROLLER, make_hello({STREAM: 11}))

@@ -4,7 +4,9 @@ import pytest
 from ingest_factories import (
     CONTROLLER,
     commit,
+    gap_rows,
     make_entries,
+    make_gap,
     make_payload,
     quarantine_rows,
     register,
@@ -16,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from cloud_hub.ingest.quarantine import UnknownQuarantinedBatch, list_quarantined, replay, replay_waiting
 from protocol.ranges import RangeSet
+from protocol.scans import GapReason
 
 
 def test_what_waited_for_its_controller_goes_through_once_it_is_registered(engine: Engine) -> None:
@@ -39,6 +42,15 @@ def test_a_batch_that_came_again_and_went_through_leaves_quarantine(engine: Engi
     assert quarantine_rows(engine) == [("unknown_manifest", True)]
     assert replay(engine).stored == 0
     assert stored_values(engine) == [1, 2, 3, 4, 5]
+
+
+def test_the_gap_records_of_a_replayed_batch_are_written_too(engine: Engine) -> None:
+    register(engine, manifest=None)
+    commit(engine, make_payload([*make_entries(1, 3), make_gap(4, 2)]))
+    register(engine)
+    assert replay_waiting(engine).stored == 1
+    assert gap_rows(engine) == [("[4,6)", GapReason.THINNED)]
+    assert stream_sets(engine) == ("{[1,4)}", "{[4,6)}", "{}")
 
 
 def test_replaying_what_was_stored_meanwhile_in_other_batches_stores_nothing_twice(engine: Engine) -> None:
