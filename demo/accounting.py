@@ -27,6 +27,8 @@ class Served:
     serial: int
     served_at_ms: int
     values: Mapping[str, float]
+    client: str = ""
+    """The connection that asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,9 @@ class Account:
     """Served, but the agent had stopped waiting and recorded a time-out instead."""
     lost_before_fsync: int = 0
     """In the agent's hand when it was killed."""
+    read_by_others: int = 0
+    """Asked for by somebody else than the agent, such as `meterhaul edge read`: a connection that asked once,
+    and nothing of it is held."""
     silent: int = 0
     doubled: int = 0
     altered: int = 0
@@ -77,7 +82,9 @@ def account(
     result = Account()
     in_hub, on_edge = _by_serial(hub), _by_serial(edge)
     timeouts = _timeouts([*hub, *edge])
-    for frame in served:
+    frames = list(served)
+    asked = Counter((frame.meter, frame.client) for frame in frames)
+    for frame in frames:
         result.served += 1
         key = (frame.meter, frame.serial)
         copies = in_hub.get(key, [])
@@ -96,6 +103,8 @@ def account(
             result.timed_out += 1
         elif any(-_ON_THE_WAY_MS <= death - frame.served_at_ms <= _IN_HAND_MS for death in agent_deaths_ms):
             result.lost_before_fsync += 1
+        elif frame.client and asked[frame.meter, frame.client] == 1:
+            result.read_by_others += 1
         else:
             result.silent += 1
             _find(result, "silent", frame)

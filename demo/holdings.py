@@ -35,7 +35,7 @@ class Counts:
 def account_for(stack: Stack, *, agent_deaths_ms: Sequence[int] = ()) -> Account:
     """Put every frame that the meters ever served into its class."""
     served = (
-        Served(frame.meter, frame.serial, frame.served_at_ms, frame.values)
+        Served(frame.meter, frame.serial, frame.served_at_ms, frame.values, frame.client)
         for frame in read_ledger(stack.ledger)
         if frame.answered
     )

@@ -80,6 +80,7 @@ class Demo:
             "scans_committed": account.committed,
             "scans_on_edge": account.on_edge,
             "scans_timed_out": account.timed_out,
+            "scans_read_by_others": account.read_by_others,
             "scans_silent": account.silent,
             "scans_doubled": account.doubled,
             "scans_altered": account.altered,

@@ -27,6 +27,7 @@ _TIMEOUTS_BEFORE_HELLO = 3
 _PAUSE_FIRST_S, _PAUSE_CAP_S = 2.0, 120.0
 _BELIEF_EVERY_S = 300.0
 """Each record costs a transaction; what is not recorded is learnt again from the next hello."""
+_BELIEF_RETRY_S = 10.0
 _LARGE_BATCH_ENTRIES = 60
 """Encoding this many scans holds a small processor for so long that polling would notice."""
 _WAKE_AT_LEAST_EVERY_S = 60.0
@@ -286,7 +287,9 @@ class Forwarder:
         try:
             await self._buffer.record_belief(self._delivery.incarnation, beliefs)
         except StorageUnavailable:
-            self._note_belief(at_once=False)
+            # Soon, not in a while: after a rewind, what is on disk would let a full buffer delete too much.
+            self._belief_changed = True
+            self._belief_due_s = time.monotonic() + _BELIEF_RETRY_S
             raise
 
     def _idle_s(self) -> float:

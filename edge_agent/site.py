@@ -208,6 +208,7 @@ def _reading_fault(point: Point) -> str | None:
 def _layout(plan: MeterPlan) -> Layout:
     return Layout(
         meter=plan.config.id,
+        label=plan.config.label,
         profile=plan.profile.id,
         period_s=plan.config.period_s,
         points=tuple(_manifest_point(point) for point in plan.points),

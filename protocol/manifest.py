@@ -3,7 +3,7 @@
 import hashlib
 from enum import StrEnum
 from functools import cached_property
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -23,12 +23,16 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+_Text = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*$")]
+"""Printable, because it goes into a database and onto pages."""
+
+
 class ManifestPoint(_Frozen):
     """One column."""
 
     name: PointName
-    quantity: str = Field(min_length=1, max_length=64)
-    unit: str = Field(max_length=32)
+    quantity: _Text = Field(min_length=1, max_length=64)
+    unit: _Text = Field(max_length=32)
     kind: PointKind
 
 
@@ -36,6 +40,8 @@ class Layout(_Frozen):
     """The points that one kind of scan of one meter holds, in order."""
 
     meter: MeterId
+    label: _Text = Field(default="", max_length=200)
+    """What people on the site call the meter; the hub's registry takes it for a meter that it does not know."""
     profile: ProfileId
     period_s: float = Field(gt=0)
     points: tuple[ManifestPoint, ...] = Field(min_length=1, max_length=1_000)

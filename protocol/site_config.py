@@ -21,7 +21,7 @@ class MeterConfig(_Frozen):
     id: MeterId
     profile: ProfileId
     unit_id: int = Field(default=1, ge=0, le=255)
-    label: str = Field(default="", max_length=200)
+    label: str = Field(default="", max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")
     period_s: float = Field(default=60, ge=0.05, le=86_400)
     """Seconds between polls; they fall on the wall-clock grid of this step."""
     points: tuple[PointName, ...] | None = Field(default=None, min_length=1)

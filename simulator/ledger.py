@@ -23,6 +23,8 @@ class ServedFrame:
     """Whether the answer to the request that opened the frame was sent in time and unharmed."""
     fault: str | None = None
     """The scripted fault that this request met, an unharmed but slow answer included."""
+    client: str = ""
+    """Who asked: the address and port of the connection."""
 
 
 class Ledger:

@@ -118,8 +118,8 @@ class SimulatedMeter:
         """Say whether this read opens a frame of its own."""
         return self._serial_point is None or read.covers(self._serial_point.table, self._serial_point.address)
 
-    def open_frame(self, fault: Fault | None) -> Frame:
-        """Open the next frame and note it in the ledger, with what happens to its answer.
+    def open_frame(self, fault: Fault | None, client: str = "") -> Frame:
+        """Open the next frame and note it in the ledger: for whom, and what happens to its answer.
 
         Raises: Refusal when the data has ended.
         """
@@ -134,6 +134,7 @@ class SimulatedMeter:
                     values=self._decode(words),
                     answered=fault is None or fault.spares_the_answer,
                     fault=fault.kind if fault is not None else None,
+                    client=client,
                 )
             )
         self._newest = Frame(words)

@@ -120,6 +120,8 @@ class _Connection:
     def __init__(self, meters: dict[int, SimulatedMeter], writer: asyncio.StreamWriter) -> None:
         self._meters = meters
         self._writer = writer
+        host, port = writer.get_extra_info("peername")[:2]
+        self._client = f"{host}:{port}"
         self._frames: dict[int, Frame] = {}
         self._held = b""
 
@@ -144,7 +146,7 @@ class _Connection:
         try:
             read = parse_read(pdu)
             if meter.opens_frame(read):
-                self._frames[meter.unit_id] = meter.open_frame(fault)
+                self._frames[meter.unit_id] = meter.open_frame(fault, self._client)
             current = self._frames.get(meter.unit_id) or meter.newest_frame()
             entries = meter.entries(read, current)
         except Refusal as refusal:

@@ -42,7 +42,7 @@ class AckingHub:
         self._client.username_pw_set(login.username, login.password)
         self._client.on_connect = lambda client, *_: client.subscribe(topics.all_up(), qos=1)
         self._client.on_subscribe = lambda *_: self._subscribed.set()
-        self._client.on_message = lambda _c, _u, message: self._hear(message.topic, message.payload)
+        self._client.on_message = lambda _c, _u, message: self._hear(message.topic, bytes(message.payload))
         self._address = (login.host, login.port)
 
     def __enter__(self) -> Self:

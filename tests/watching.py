@@ -49,6 +49,7 @@ def assert_nothing_silent_doubled_or_altered(account: Account) -> None:
     print(account)  # noqa: T201 -- shown by pytest when the test fails
     assert account.findings == []
     assert (account.silent, account.doubled, account.altered) == (0, 0, 0)
+    assert account.read_by_others == 0
     assert account.committed > 0
 
 
