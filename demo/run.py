@@ -14,7 +14,7 @@ from types import FrameType
 from demo.errors import DemoError
 from demo.holdings import Counts, account_for, count
 from demo.mosquitto import ensure_installed
-from demo.stack import Stack
+from demo.stack import LOCK, Stack
 
 _TICK_S = 1.0
 _LINE_EVERY_S = 10
@@ -122,7 +122,7 @@ def _alone(directory: Path) -> Iterator[None]:
 
     Raises: DemoError.
     """
-    with (directory.with_name(f"{directory.name}.lock")).open("w") as lock:
+    with (directory / LOCK).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

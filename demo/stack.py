@@ -25,6 +25,8 @@ from demo.relay import Relay
 DATABASE = "meterhaul"
 SITE, CONTROLLER = "demo-hut", "demo-hut-1"
 ADMIN_EMAIL = "admin@demo.example"
+LOCK = "lock"
+"""The file in the directory whose lock a running demo holds."""
 _READY_TIMEOUT_S = 60
 
 
@@ -235,4 +237,8 @@ ack_timeout_s = {self.pace.ack_timeout_s}
     def wipe(self) -> None:
         """Delete all data of an earlier run."""
         self.postgres.wipe()
-        shutil.rmtree(self.directory, ignore_errors=True)
+        for path in self.directory.glob("*"):
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != LOCK:
+                path.unlink()

@@ -23,7 +23,8 @@ from protocol.scans import Entry, Gap, GapReason, Scan
 BATCH_VERSION = 1
 DECIMALS_MAX = 9
 RAW_COLUMN = 15
-_DECIMALS = frozenset([*range(DECIMALS_MAX + 1), RAW_COLUMN])
+DECIMALS = frozenset([*range(DECIMALS_MAX + 1), RAW_COLUMN])
+"""What a column may say of itself."""
 _EXACT_INTEGER_MAX = 2**53
 _ZLIB_LEVEL = 9
 
@@ -312,7 +313,7 @@ def check_shape(group: Group, points: int) -> int:
         scans >= 1
         and len(group.observed_at_ms) == scans
         and len(decimals) == points
-        and _DECIMALS.issuperset(decimals)
+        and DECIMALS.issuperset(decimals)
         and len(group.raw) == raw_columns * scans
         and len(group.scaled) == (points - raw_columns) * scans
     )

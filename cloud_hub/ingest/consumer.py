@@ -5,7 +5,6 @@ attempts and decodes the next group, while the main one waits for the database.
 """
 
 import queue
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -37,9 +36,6 @@ from protocol.topics import Up
 
 GROUP_MESSAGES_MAX = 64
 GROUP_BYTES_MAX = 1024 * 1024
-SWITCH_INTERVAL_S = 0.001
-"""How long a thread may keep the interpreter while others wait. With Python's 5 ms the commit waits that
-long behind the decoder after each of its dozen statements: measured, a third of the throughput."""
 _POLL_S = 0.2
 _BACKOFF_MAX_S = 10.0
 
@@ -73,7 +69,6 @@ class Consumer:
 
         Raises: BrokerRefused when the broker does not let us in at the start.
         """
-        sys.setswitchinterval(SWITCH_INTERVAL_S)
         preparing = threading.Thread(target=self._prepare_groups, name="prepare", daemon=True)
         with self._connection:
             preparing.start()

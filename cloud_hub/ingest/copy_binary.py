@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cloud_hub.ingest.decode import Int64s, ScanColumns
+from cloud_hub.ingest.decode import ScanColumns
+from cloud_hub.ingest.packed import Int64s
 
 COLUMNS = ("observed_at", "meter_id", "layout_id", "values", "quality")
 

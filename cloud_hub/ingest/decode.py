@@ -4,7 +4,6 @@ Which layouts a manifest has is the database's knowledge; `fits` compares the tw
 """
 
 import hashlib
-import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,17 +12,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cloud_hub.ingest.packed import Int64s, PackedBody, PackedGroup, count_packed, parse_packed_body, unpack
 from protocol import codec
 from protocol.codec import DECIMALS_MAX, RAW_COLUMN, BatchHeader
 from protocol.errors import MalformedMessage
-from protocol.meterhaul_pb2 import Body, Envelope, Group
+from protocol.meterhaul_pb2 import Envelope
 from protocol.quality import QUALITY_MAX, has_value, is_known_quality
 from protocol.ranges import Range, RangeSet
 from protocol.scans import Gap
 
 DIGEST_BYTES = 16
-
-Int64s = NDArray[np.int64]
 
 _HAS_VALUE = np.array([has_value(code) for code in range(QUALITY_MAX + 1)])
 _IS_KNOWN = np.array([is_known_quality(code) for code in range(QUALITY_MAX + 1)])
@@ -96,7 +94,7 @@ def decode(envelope: Envelope) -> DecodedBatch:
     Raises: MalformedMessage.
     """
     header = codec.header_of(envelope)
-    body = codec.parse_body(codec.decompress_body(envelope))
+    body = parse_packed_body(codec.decompress_body(envelope))
     first = header.range.first
     scans = tuple(_decode_groups(body, first))
     gaps = _decode_gaps(body, first)
@@ -107,50 +105,69 @@ def decode(envelope: Envelope) -> DecodedBatch:
     return DecodedBatch(header, scans, gaps)
 
 
-def _decode_groups(body: Body, first: int) -> Iterator[ScanColumns]:
+def _decode_groups(body: PackedBody, first: int) -> Iterator[ScanColumns]:
     """Decode groups of equally many scans together: numpy's cost is per call more than per value."""
-    alike: defaultdict[int, list[Group]] = defaultdict(list)
+    alike: defaultdict[int, list[PackedGroup]] = defaultdict(list)
     for group in body.groups:
-        if not group.decimals:
-            raise MalformedMessage("batch has a group without points")
-        alike[codec.check_shape(group, len(group.decimals))].append(group)
+        alike[count_packed(group.offset)].append(group)
     for scans, groups in alike.items():
-        sequences = _undo_second_differences(_rows([group.offset for group in groups], scans)) + first
-        times = _undo_second_differences(_rows([group.observed_at_ms for group in groups], scans)) + body.epoch_ms
-        columns = _decode_columns(groups, scans)
-        for n, group in enumerate(groups):
-            values, columns = columns[: len(group.decimals)].T, columns[len(group.decimals) :]
-            quality = _decode_quality(group, *reversed(values.shape))
-            if quality is not None:
-                values[~_HAS_VALUE[quality]] = np.nan
-            yield ScanColumns(group.layout, sequences[n], times[n], values, quality)
+        yield from _decode_alike(groups, scans, first, body.epoch_ms)
 
 
-def _decode_columns(groups: Sequence[Group], scans: int) -> NDArray[np.float64]:
+def _decode_alike(groups: Sequence[PackedGroup], scans: int, first: int, epoch_ms: int) -> Iterator[ScanColumns]:
+    runs = [group.offset for group in groups] + [group.observed_at_ms for group in groups]
+    numbers, counts = unpack(runs + [group.scaled for group in groups])
+    _check_shapes(groups, scans, counts)
+    rows = numbers.reshape(-1, scans)
+    instants = _undo_second_differences(rows[: len(runs)])
+    sequences, times = instants[: len(groups)] + first, instants[len(groups) :] + epoch_ms
+    columns = _decode_columns(groups, rows[len(runs) :].cumsum(axis=1))
+    for n, group in enumerate(groups):
+        points = len(group.decimals)
+        values, columns = columns[:points].T, columns[points:]
+        quality = _decode_quality(group, scans, points)
+        if quality is not None:
+            values[~_HAS_VALUE[quality]] = np.nan
+        yield ScanColumns(group.layout, sequences[n], times[n], values, quality)
+
+
+def _check_shapes(groups: Sequence[PackedGroup], scans: int, counts: Sequence[int]) -> None:
+    """Check that the columns of groups fit together, as `codec.check_shape` does.
+
+    `counts` says how many numbers each group has as offsets, then as times, then as values.
+    """
+    for n, group in enumerate(groups):
+        decimals = list(group.decimals)
+        raw_columns = decimals.count(RAW_COLUMN)
+        fits = (
+            scans
+            and decimals
+            and codec.DECIMALS.issuperset(decimals)
+            and counts[n] == counts[len(groups) + n] == scans
+            and counts[2 * len(groups) + n] == (len(decimals) - raw_columns) * scans
+            and len(group.raw) == raw_columns * scans
+        )
+        if not fits:
+            raise MalformedMessage("batch has a group whose columns do not fit together")
+
+
+def _decode_columns(groups: Sequence[PackedGroup], scaled: Int64s) -> NDArray[np.float64]:
     """Return a row per column of the groups, one after another."""
-    decimals = np.concatenate([np.fromiter(group.decimals, np.int64) for group in groups])
-    scaled = _rows([group.scaled for group in groups], scans).cumsum(axis=1)
+    decimals = np.array([place for group in groups for place in group.decimals])
     is_raw = decimals == RAW_COLUMN
     powers = _POWERS[decimals[~is_raw]][:, np.newaxis]
     if not is_raw.any():
         values: NDArray[np.float64] = scaled / powers
         return values
-    columns = np.empty((len(decimals), scans))
+    columns = np.empty((len(decimals), scaled.shape[1]))
     columns[~is_raw] = scaled / powers
-    raw = itertools.chain.from_iterable(group.raw for group in groups)
-    columns[is_raw] = np.fromiter(raw, np.float64).reshape(-1, scans)
+    columns[is_raw] = np.concatenate([np.array(group.raw) for group in groups]).reshape(-1, scaled.shape[1])
     if not np.isfinite(columns).all():
         raise MalformedMessage("batch has a value that is not a finite number")
     return columns
 
 
-def _rows(parts: Sequence[Sequence[int]], width: int) -> Int64s:
-    """Put packed numbers below each other, `width` in a row."""
-    size = sum(map(len, parts))
-    return np.fromiter(itertools.chain.from_iterable(parts), np.int64, size).reshape(-1, width)
-
-
-def _decode_quality(group: Group, points: int, scans: int) -> NDArray[np.int16] | None:
+def _decode_quality(group: PackedGroup, scans: int, points: int) -> NDArray[np.int16] | None:
     if not group.quality:
         return None
     runs = np.fromiter(group.quality, np.int64, len(group.quality))
@@ -162,7 +179,7 @@ def _decode_quality(group: Group, points: int, scans: int) -> NDArray[np.int16] 
     return np.repeat(codes.astype(np.int16), lengths).reshape(points, scans).T
 
 
-def _decode_gaps(body: Body, first: int) -> tuple[DecodedGap, ...]:
+def _decode_gaps(body: PackedBody, first: int) -> tuple[DecodedGap, ...]:
     entries = (entry for group in body.gaps for entry in codec.decode_gaps(group, body.epoch_ms))
     return tuple(
         DecodedGap(Range(first + entry.sequence, first + entry.last_sequence), entry.content)
