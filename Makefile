@@ -42,6 +42,9 @@ bench: $(BIN)/.dev ## one benchmark, NAME=ingest|wire|buffer|agent
 	@test -n "$(NAME)" || { echo "Say which: make bench NAME=ingest (or wire, buffer, agent)"; exit 2; }
 	@$(BIN)/python bench/$(NAME).py $(ARGS)
 
+screenshots: $(BIN)/.dev ## pictures of the pages, under screenshots/
+	@$(BIN)/python -m demo.screenshots
+
 proto: $(BIN)/.dev ## generate protocol/meterhaul_pb2.py from the .proto
 	@cd protocol && ../$(BIN)/python -m grpc_tools.protoc -I. --plugin=protoc-gen-mypy=../$(BIN)/protoc-gen-mypy --python_out=. --mypy_out=quiet:. meterhaul.proto
 

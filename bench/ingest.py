@@ -35,7 +35,7 @@ from protocol.codec import decode_envelope
 
 SHARE_BAR = 0.4
 CONTROLLERS = 4
-WINDOW = 40
+WINDOW = 64
 _TIMEOUT_S = 600
 
 
