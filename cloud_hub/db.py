@@ -89,6 +89,9 @@ def create_engine(database_url: str, *, application_name: str = "meterhaul") -> 
         connect_args={
             "application_name": application_name,
             "connect_timeout": _CONNECT_TIMEOUT_S,
+            # A server that vanished without a word is noticed within a minute or so, not after hours.
+            "keepalives_idle": 30,
+            "tcp_user_timeout": 60_000,
             "options": "-c timezone=UTC -c synchronous_commit=on",
         },
     )
@@ -132,7 +135,7 @@ def check_reachable(engine: Engine) -> None:
         with engine.connect():
             pass
     except OperationalError as error:
-        reason = str(error.orig).strip().splitlines()[-1]
+        reason = _reason(error)
         name = describe(engine.url)
         if any(refusal in reason for refusal in _REFUSALS):
             raise DatabaseRefused(f"the database {name} refuses the hub ({reason}): check {DATABASE_URL}") from error
@@ -166,6 +169,12 @@ def head_revision() -> str:
 def describe(url: URL) -> str:
     """Name a database for people, without its password."""
     return f"{url.database!r} on {url.host or url.query.get('host') or 'the local socket'}:{url.port or 5432}"
+
+
+def _reason(error: OperationalError) -> str:
+    """Return what libpq says of the last address it tried, without the address and the advice below it."""
+    lines = [line for line in str(error.orig).splitlines() if line and not line[0].isspace()]
+    return lines[-1].rpartition(" failed: ")[2] if lines else "no reason given"
 
 
 def _driver_url(database_url: str) -> URL:

@@ -37,6 +37,7 @@ from protocol.topics import Up
 GROUP_MESSAGES_MAX = 64
 GROUP_BYTES_MAX = 1024 * 1024
 _POLL_S = 0.2
+_JOIN_S = 2.0
 _BACKOFF_MAX_S = 10.0
 
 
@@ -76,7 +77,8 @@ class Consumer:
                 self._commit_steps()
             finally:
                 self._stopping.set()
-                preparing.join()
+                # It may hang in a statement; what it holds is committed by nobody, so it is safe to leave it.
+                preparing.join(timeout=_JOIN_S)
 
     def _prepare_groups(self) -> None:
         while not self._stopping.is_set():

@@ -111,7 +111,9 @@ def _register_meters(session: Session, controller: Controller, layouts: Iterable
         periods[layout.meter] = min(layout.period_s, periods.get(layout.meter, layout.period_s))
         meter = meters.get(layout.meter)
         if meter is None:
-            meter = Meter(controller_id=controller.id, slug=layout.meter, site_id=controller.site_id, label=layout.label)
+            meter = Meter(
+                controller_id=controller.id, slug=layout.meter, site_id=controller.site_id, label=layout.label
+            )
             meters[layout.meter] = meter
             session.add(meter)
         meter.profile, meter.period_s = layout.profile, periods[layout.meter]
