@@ -150,7 +150,7 @@ def _find_objection(work: _Work, stream: LockedStream, batch: PreparedBatch) -> 
                 f"layout {columns.layout} with {columns.points} points is not in manifest {header.manifest_hash.hex()}",
             )
     first = work.first_digests[stream.pk, header.range]
-    if not content.gaps and contract.contradicts(stream.ranges.committed, header.range, batch.received.digest, first):
+    if not content.gaps and contract.contradicts(stream.ranges.committed, header.range, content.digest, first):
         return Refusal(QuarantineReason.CONFLICT, "the same numbers were committed before with other content")
     return None
 
@@ -174,8 +174,8 @@ def _accept(work: _Work, stream: LockedStream, batch: PreparedBatch, content: De
     if replaced:
         work.replaced_gaps.append((stream, replaced))
     if not content.gaps and judgement.insert:
-        work.digests.append(((stream.pk, header.range), batch.received.digest))
-        work.first_digests[stream.pk, header.range].add(batch.received.digest)
+        work.digests.append(((stream.pk, header.range), content.digest))
+        work.first_digests[stream.pk, header.range].add(content.digest)
     if batch.received.is_replay or before.quarantined & RangeSet([header.range]):
         work.released.append(batch)
 

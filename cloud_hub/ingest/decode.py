@@ -71,6 +71,8 @@ class DecodedBatch:
     header: BatchHeader
     scans: tuple[ScanColumns, ...]
     gaps: tuple[DecodedGap, ...]
+    digest: bytes
+    """Of what the batch says: the same for a batch that was compressed otherwise."""
 
     @property
     def gap_sequences(self) -> RangeSet:
@@ -83,9 +85,9 @@ class DecodedBatch:
         return RangeSet([self.header.range]) - self.gap_sequences
 
 
-def digest_of(payload: bytes) -> bytes:
-    """Name a batch by its content."""
-    return hashlib.sha256(payload).digest()[:DIGEST_BYTES]
+def digest_of(content: bytes) -> bytes:
+    """Name a content by its hash."""
+    return hashlib.sha256(content).digest()[:DIGEST_BYTES]
 
 
 def decode(envelope: Envelope) -> DecodedBatch:
@@ -94,7 +96,8 @@ def decode(envelope: Envelope) -> DecodedBatch:
     Raises: MalformedMessage.
     """
     header = codec.header_of(envelope)
-    body = parse_packed_body(codec.decompress_body(envelope))
+    inflated = codec.decompress_body(envelope)
+    body = parse_packed_body(inflated)
     first = header.range.first
     scans = tuple(_decode_groups(body, first))
     gaps = _decode_gaps(body, first)
@@ -102,7 +105,7 @@ def decode(envelope: Envelope) -> DecodedBatch:
     if scans:
         times = np.concatenate([columns.observed_at_ms for columns in scans])
         codec.check_observed_at(int(times.min()), int(times.max()))
-    return DecodedBatch(header, scans, gaps)
+    return DecodedBatch(header, scans, gaps, digest_of(header.manifest_hash + inflated))
 
 
 def _decode_groups(body: PackedBody, first: int) -> Iterator[ScanColumns]:

@@ -1,5 +1,6 @@
 """Each scan is stored once, whatever comes twice, late, damaged or at odds; and the ack says what is held."""
 
+import zlib
 from collections.abc import Sequence
 
 from factories import make_manifest
@@ -22,7 +23,7 @@ from sqlalchemy import Engine, text
 
 from cloud_hub.ingest.committer import Committed, commit_group
 from cloud_hub.ingest.prepare import ATTEMPTS_MAX, ReceivedBatch, begin_another_attempt, begin_attempts, put_aside
-from protocol.codec import decode_envelope
+from protocol.codec import decode_envelope, decompress_body
 from protocol.messages import StreamState
 from protocol.ranges import RangeSet
 from protocol.scans import Entry, GapReason, Scan
@@ -114,6 +115,18 @@ def test_a_contradiction_is_kept_apart_and_the_first_commit_stands(engine: Engin
     assert stored_values(engine) == [1, 2, 3, 4, 5]
     assert quarantine_rows(engine) == [("conflict", False)]
     assert state_of(done).committed == RangeSet([(1, 5)])
+
+
+def test_the_same_content_compressed_otherwise_is_a_repetition(engine: Engine) -> None:
+    register(engine)
+    payload = make_payload(make_entries(1, 3))
+    envelope = decode_envelope(payload)
+    envelope.body = zlib.compress(decompress_body(envelope), 1)
+    assert envelope.SerializeToString() != payload
+    commit(engine, payload)
+    commit(engine, envelope.SerializeToString())
+    assert quarantine_rows(engine) == []
+    assert stored_values(engine) == [1, 2, 3]
 
 
 def test_a_contradiction_inside_one_group_is_found_too(engine: Engine) -> None:
