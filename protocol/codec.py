@@ -284,7 +284,7 @@ def _runs(codes: Iterable[int]) -> Iterator[tuple[int, int]]:
         yield length, current
 
 
-def expand_quality(group: Group, cells: int) -> list[int] | None:
+def _expand_quality(group: Group, cells: int) -> list[int] | None:
     """Expand a group's quality runs to one code per cell, column after column; None when all are good.
 
     Raises: MalformedMessage.
@@ -301,7 +301,7 @@ def expand_quality(group: Group, cells: int) -> list[int] | None:
     return [code for length, code in zip(lengths, codes, strict=True) for _ in range(length)]
 
 
-def check_shape(group: Group, points: int) -> int:
+def _check_shape(group: Group, points: int) -> int:
     """Check that a group's arrays fit its layout of `points` points; return its number of scans.
 
     Raises: MalformedMessage.
@@ -334,8 +334,8 @@ def check_observed_at(earliest_ms: int, latest_ms: int) -> None:
 
 
 def _decode_group(group: Group, points: int, first: int, epoch_ms: int) -> Iterator[Entry]:
-    scans = check_shape(group, points)
-    quality = expand_quality(group, points * scans)
+    scans = _check_shape(group, points)
+    quality = _expand_quality(group, points * scans)
     times = [epoch_ms + t for t in _undo_second_differences(group.observed_at_ms)]
     check_observed_at(min(times), max(times))
     columns: list[list[float]] = []

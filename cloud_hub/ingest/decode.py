@@ -135,7 +135,7 @@ def _decode_alike(groups: Sequence[PackedGroup], scans: int, first: int, epoch_m
 
 
 def _check_shapes(groups: Sequence[PackedGroup], scans: int, counts: Sequence[int]) -> None:
-    """Check that the columns of groups fit together, as `codec.check_shape` does.
+    """Check that the columns of groups fit together, as the plain decoder does.
 
     `counts` says how many numbers each group has as offsets, then as times, then as values.
     """
