@@ -10,6 +10,7 @@ _GROUPS = {
     "provision": ("provisioning.cli", "edge", "files for controllers and brokers"),
     "simulate": ("simulator.cli", "edge", "simulated meters"),
 }
+_OUR_PACKAGES = frozenset({"protocol", "edge_agent", "cloud_hub", "provisioning", "simulator", "demo", "meterhaul"})
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -24,15 +25,17 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     module_name, extra, _ = _GROUPS[group]
     try:
-        module = importlib.import_module(module_name)
+        return int(importlib.import_module(module_name).main(arguments[1:]))
     except ModuleNotFoundError as error:
+        library = (error.name or "").partition(".")[0]
+        if not library or library in _OUR_PACKAGES:
+            raise
         print(
-            f"meterhaul {group}: the library {error.name!r} is not installed; "
+            f"meterhaul {group}: the library {library!r} is not installed; "
             f"install it with: pip install 'meterhaul[{extra}]'",
             file=sys.stderr,
         )
         return 1
-    return int(module.main(arguments[1:]))
 
 
 def _help() -> str:

@@ -10,14 +10,13 @@ import pytest
 
 from demo.stack import Stack
 
-BROKEN_SEED_HINT = "set METERHAUL_SEED to this to see the same kills again"
-
 
 @pytest.fixture
-def chance() -> random.Random:
-    """Chance with a seed that is printed, or given."""
+def chance(capsys: pytest.CaptureFixture[str]) -> random.Random:
+    """Chance with a seed that is always printed, or given."""
     seed = os.environ.get("METERHAUL_SEED") or str(random.SystemRandom().randrange(10**9))
-    print(f"seed {seed} ({BROKEN_SEED_HINT})")  # noqa: T201 -- shown by pytest when the test fails
+    with capsys.disabled():
+        print(f"\nMETERHAUL_SEED={seed} plays the same kills again")  # noqa: T201 -- for whoever reads the log
     return random.Random(seed)
 
 
