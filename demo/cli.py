@@ -9,9 +9,13 @@ def main(argv: list[str]) -> int:
     """Run the demo and return its exit code."""
     arguments = _parser().parse_args(argv)
     # The libraries of both halves are needed from here on only.
+    import structlog  # noqa: PLC0415
+
     from demo.errors import DemoError  # noqa: PLC0415
     from demo.run import Demo  # noqa: PLC0415
 
+    # Standard output is for the result alone.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     demo = Demo(
         arguments.data_dir.absolute(), seconds=arguments.seconds, as_json=arguments.json, web_port=arguments.port
     )

