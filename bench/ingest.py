@@ -36,7 +36,7 @@ from protocol.codec import decode_envelope
 SHARE_BAR = 0.4
 CONTROLLERS = 4
 WINDOW = 64
-_TIMEOUT_S = 600
+_TIMEOUT_S = 120
 
 
 @dataclass(frozen=True, slots=True)

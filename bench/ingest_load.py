@@ -77,6 +77,7 @@ class LoadController:
         self._id = login.username
         self._batches, self._scans_per_batch, self._window = batches, scans_per_batch, window
         self._sent = 0
+        self._filling = threading.Lock()
         self._held = RangeSet()
         self._ready = threading.Event()
         self.done = threading.Event()
@@ -111,8 +112,10 @@ class LoadController:
 
     def _fill(self) -> None:
         acknowledged = self._held.size // self._scans_per_batch
-        while self._sent < min(len(self._batches), acknowledged + self._window):
-            self._client.publish(topics.up(self._id, Up.BATCH), self._batches[self._sent], qos=1)
-            self._sent += 1
+        # The first acknowledgements arrive while the first batches are still being sent.
+        with self._filling:
+            while self._sent < min(len(self._batches), acknowledged + self._window):
+                self._client.publish(topics.up(self._id, Up.BATCH), self._batches[self._sent], qos=1)
+                self._sent += 1
         if acknowledged == len(self._batches):
             self.done.set()
