@@ -72,6 +72,8 @@ def test_child_does_not_outlive_a_killed_parent(tmp_path: Path) -> None:
         assert parent.stdout is not None
         child = int(parent.stdout.readline())
         assert is_alive(child)
+        # A parent that dies before its child could ask to be told of it leaves an orphan: wait for the child.
+        wait_until((tmp_path / "child.log").read_bytes, WAIT_S, "the child to be up")
         parent.kill()
     wait_until(lambda: not is_alive(child), WAIT_S, "the child to end")
 
