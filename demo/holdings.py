@@ -24,7 +24,6 @@ _ROWS_AT_A_TIME = 2_000
 class Counts:
     """Where the scans are just now, counted in passing: the account is exact, this is for watching."""
 
-    served: int
     scans_committed: int
     readings_committed: int
     gap_records: int
@@ -45,7 +44,7 @@ def account_for(stack: Stack, *, agent_deaths_ms: Sequence[int] = ()) -> Account
 
 
 def count(stack: Stack) -> Counts:
-    """Count frames served, scans committed and scans that wait on the edge."""
+    """Count scans committed and scans that wait on the edge."""
     with stack.session() as session:
         scans, readings, gaps, accounted = session.execute(
             text(
@@ -55,7 +54,6 @@ def count(stack: Stack) -> Counts:
             )
         ).one()
     return Counts(
-        served=sum(frame.answered for frame in read_ledger(stack.ledger)),
         scans_committed=scans,
         readings_committed=int(readings),
         gap_records=gaps,

@@ -15,6 +15,7 @@ from demo.errors import DemoError
 from demo.holdings import Counts, account_for, count
 from demo.mosquitto import ensure_installed
 from demo.stack import LOCK, Stack
+from simulator.ledger import LedgerReader
 
 _TICK_S = 1.0
 _LINE_EVERY_S = 10
@@ -29,6 +30,7 @@ class Demo:
         self._seconds = seconds
         self._as_json = as_json
         self._stack = Stack(directory, web_port=web_port)
+        self._served = 0
 
     def run(self, *, fresh: bool) -> int:
         """Run it and return the exit code: 0 when every scan is accounted for.
@@ -57,6 +59,7 @@ class Demo:
             self._say("Ctrl-C ends it and stops everything. Data stays for the next run; --fresh starts anew.\n")
 
     def _watch(self, interrupted: threading.Event) -> None:
+        ledger = LedgerReader(self._stack.ledger)
         began = time.monotonic()
         next_line = began
         while not interrupted.wait(_TICK_S):
@@ -64,10 +67,11 @@ class Demo:
             if self._seconds is not None and now - began >= self._seconds:
                 break
             self._stack.require_running()
+            self._served += sum(frame.answered for frame in ledger.read_on())
             if sys.stderr.isatty():
-                self._say(f"\r\033[K{_describe(count(self._stack))}", end="")
+                self._say(f"\r\033[K{self._describe(count(self._stack))}", end="")
             elif now >= next_line:
-                self._say(_describe(count(self._stack)))
+                self._say(self._describe(count(self._stack)))
                 next_line = now + _LINE_EVERY_S
         self._say("")
 
@@ -105,15 +109,14 @@ class Demo:
         )
         return 0 if account.is_clean else 1
 
+    def _describe(self, counts: Counts) -> str:
+        return (
+            f"meters served {self._served} scans · {counts.on_edge} wait on the controller · "
+            f"the hub committed {counts.scans_committed} ({counts.readings_committed} readings)"
+        )
+
     def _say(self, text: str, end: str = "\n") -> None:
         print(text, end=end, file=sys.stderr, flush=True)  # noqa: T201 -- the demo speaks to people
-
-
-def _describe(counts: Counts) -> str:
-    return (
-        f"meters served {counts.served} scans · {counts.on_edge} wait on the controller · "
-        f"the hub committed {counts.scans_committed} ({counts.readings_committed} readings)"
-    )
 
 
 @contextlib.contextmanager

@@ -70,11 +70,27 @@ def read_ledger(path: Path) -> Iterator[ServedFrame]:
 
     A ledger that does not exist yet is empty.
     """
-    if not path.exists():
-        return
-    with path.open("rb") as lines:
-        for line in lines:
-            if line.endswith(b"\n"):
+    yield from LedgerReader(path).read_on()
+
+
+class LedgerReader:
+    """Reads a ledger bit by bit while it grows."""
+
+    def __init__(self, path: Path) -> None:
+        """Begin at the ledger's beginning."""
+        self._path = path
+        self._offset = 0
+
+    def read_on(self) -> Iterator[ServedFrame]:
+        """Read what has come since the last time; an unfinished last line waits for the next."""
+        if not self._path.exists():
+            return
+        with self._path.open("rb") as lines:
+            lines.seek(self._offset)
+            for line in lines:
+                if not line.endswith(b"\n"):
+                    return
+                self._offset += len(line)
                 yield ServedFrame(**json.loads(line))
 
 

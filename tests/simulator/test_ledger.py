@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from simulator.ledger import Ledger, ServedFrame, read_ledger
+from simulator.ledger import Ledger, LedgerReader, ServedFrame, read_ledger
 
 
 def make_frame(serial: int = 1, meter: str = "heater", **changes: object) -> ServedFrame:
@@ -57,3 +57,18 @@ def test_ledger_without_a_file_still_counts() -> None:
     ledger = Ledger(None)
     ledger.append(make_frame(7))
     assert ledger.last_serial("heater") == 7
+
+
+def test_a_reader_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    reader = LedgerReader(path)
+    assert list(reader.read_on()) == []
+    ledger = Ledger(path)
+    ledger.append(make_frame(1))
+    assert [frame.serial for frame in reader.read_on()] == [1]
+    ledger.append(make_frame(2))
+    with path.open("ab") as torn:
+        torn.write(b'{"meter": "hea')
+    assert [frame.serial for frame in reader.read_on()] == [2]
+    assert list(reader.read_on()) == []
+    ledger.close()
