@@ -86,6 +86,7 @@ class _Agent:
         self._health = HealthReporter(
             statuses=self._statuses,
             buffer_stats=buffer.stats,
+            recorder_counters=lambda: _recorder_counters(self._recorder),
             uplink_counters=lambda: _uplink_counters(uplink),
             send=self._send_health,
             now_ms=wall_clock_ms,
@@ -198,6 +199,10 @@ def _make_uplink(settings: Settings) -> Uplink:
         agent_version=agent_version(),
         boot_id=read_boot_id(),
     )
+
+
+def _recorder_counters(recorder: Recorder) -> dict[str, Any]:
+    return {"waiting_in_memory": recorder.held_scans, "is_storage_failing": recorder.is_storage_failing}
 
 
 def _make_forwarder(settings: Settings, buffer: Buffer, uplink: Uplink) -> Forwarder:

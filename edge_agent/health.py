@@ -27,6 +27,7 @@ class HealthReporter:
         *,
         statuses: Callable[[], Mapping[str, MeterStatus]],
         buffer_stats: Callable[[], Awaitable[BufferStats]],
+        recorder_counters: Callable[[], Mapping[str, Any]],
         uplink_counters: Callable[[], Mapping[str, Any]],
         send: Callable[[Health], Awaitable[None]],
         now_ms: Callable[[], int],
@@ -34,7 +35,8 @@ class HealthReporter:
         every_s: float,
         change_pause_s: float = CHANGE_PAUSE_S,
     ) -> None:
-        self._statuses, self._buffer_stats, self._uplink_counters = statuses, buffer_stats, uplink_counters
+        self._statuses, self._buffer_stats = statuses, buffer_stats
+        self._recorder_counters, self._uplink_counters = recorder_counters, uplink_counters
         self._send, self._now_ms, self._agent_version = send, now_ms, agent_version
         self._every_s, self._change_pause_s = every_s, min(change_pause_s, every_s)
         self._changed = asyncio.Event()
@@ -59,7 +61,7 @@ class HealthReporter:
         return Health(
             at_ms=self._now_ms(),
             agent_version=self._agent_version,
-            buffer=asdict(stats),
+            buffer=asdict(stats) | dict(self._recorder_counters()),
             meters={meter_id: asdict(status) for meter_id, status in self._statuses().items()},
             uplink=dict(self._uplink_counters()),
         )

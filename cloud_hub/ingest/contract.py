@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from protocol.messages import Hello
 from protocol.ranges import Range, RangeSet
 
-FIRST_INCARNATION = 1
-
 
 @dataclass(frozen=True, slots=True)
 class StreamRanges:

@@ -5,7 +5,6 @@ that `edge_agent.buffer` writes where it no longer has one. Order is policy (liv
 oldest first); the contract does not depend on it.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
@@ -212,12 +211,6 @@ class Delivery:
     def outstanding(self) -> int:
         """Count everything that the hub has yet to be told."""
         return sum(belief.outstanding.size for belief in self.streams.values())
-
-    def deletable(self, *, also_committed: bool) -> Iterable[tuple[bytes, RangeSet]]:
-        """Name what may be forgotten, oldest stream first: what is safe, or else all that is committed."""
-        for stream_id, belief in self.streams.items():
-            gone = belief.safe & belief.committed
-            yield stream_id, gone | belief.committed if also_committed else gone
 
     def _hub_is_awake(self, now_s: float) -> None:
         """After an answered hello the long waits of a silent time are over."""

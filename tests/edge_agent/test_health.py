@@ -34,6 +34,7 @@ def make_reporter(send: Callable[[Health], Awaitable[None]], **periods: float) -
     return HealthReporter(
         statuses=lambda: {"heater": status},
         buffer_stats=stats,
+        recorder_counters=lambda: {"waiting_in_memory": 3, "is_storage_failing": True},
         uplink_counters=lambda: {"bytes_up": 5},
         send=send,
         now_ms=lambda: NOW_MS,
@@ -66,6 +67,7 @@ def test_report_holds_meters_buffer_and_line_and_survives_the_way() -> None:
     assert arrived.meters["heater"]["state"] == "unreachable"
     assert arrived.meters["heater"]["last_error"] == "did not answer"
     assert (arrived.buffer["uncommitted"], arrived.uplink["bytes_up"]) == (4, 5)
+    assert (arrived.buffer["waiting_in_memory"], arrived.buffer["is_storage_failing"]) == (3, True)
 
 
 def test_change_is_told_without_waiting_for_the_period() -> None:

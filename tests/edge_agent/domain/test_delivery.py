@@ -140,13 +140,6 @@ def test_the_first_contact_needs_no_second_hello() -> None:
     assert send(delivery) == (LIVE, Range(1, 5))
 
 
-def test_only_safe_scans_may_be_forgotten_while_there_is_room() -> None:
-    delivery = make_delivery(live=10)
-    delivery.on_ack(make_ack((LIVE, numbers((1, 8))), safe=numbers((1, 3))), 0)
-    assert dict(delivery.deletable(also_committed=False)) == {LIVE: numbers((1, 3))}
-    assert dict(delivery.deletable(also_committed=True)) == {LIVE: numbers((1, 8))}
-
-
 def test_an_ordinary_hello_names_unfinished_streams_the_live_one_and_the_one_with_the_newest_news() -> None:
     delivery = Delivery(POLICY, incarnation=1)
     done = numbers((1, 9))
