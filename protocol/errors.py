@@ -31,3 +31,7 @@ class UnknownProfile(ProtocolError):
 
 class InvalidProfile(ProtocolError):
     """A profile that breaks the schema; the message names file, point and key."""
+
+
+class UnknownSunSpecModel(ProtocolError):
+    """A SunSpec model of which no definition is known."""

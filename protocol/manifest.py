@@ -1,14 +1,22 @@
-"""The immutable description of the columns that batches carry, named by the hash of its content."""
+"""The immutable description of the columns that batches carry, named by the hash of its content.
+
+Many meters have the same points, so version 2 of its bytes writes each list of points once: a collector
+with thousands of meters would otherwise exceed what one message may carry.
+"""
 
 import hashlib
+import json
 from enum import StrEnum
 from functools import cached_property
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from protocol.errors import MalformedMessage
 from protocol.identifiers import MANIFEST_HASH_BYTES, MeterId, PointName, ProfileId
+from protocol.report_policy import Policy, Statistic
+
+_VERSION = 2
 
 
 class PointKind(StrEnum):
@@ -34,6 +42,8 @@ class ManifestPoint(_Frozen):
     quantity: _Text = Field(min_length=1, max_length=64)
     unit: _Text = Field(max_length=32)
     kind: PointKind
+    statistic: Statistic | None = None
+    """Set when the column sums up a report period; `name` then ends with it: `active_power_total_mean`."""
 
 
 class Layout(_Frozen):
@@ -44,6 +54,11 @@ class Layout(_Frozen):
     """What people on the site call the meter; the hub's registry takes it for a meter that it does not know."""
     profile: ProfileId
     period_s: float = Field(gt=0)
+    """The longest time between two scans while all is well: what silence is judged by."""
+    policy: Policy = Policy.EVERY
+    """Which samples become scans of this layout."""
+    on_demand: bool = False
+    """Whether scans come only while somebody asks for them: their absence means nothing."""
     points: tuple[ManifestPoint, ...] = Field(min_length=1, max_length=1_000)
 
     @model_validator(mode="after")
@@ -58,13 +73,22 @@ class Layout(_Frozen):
 class Manifest(_Frozen):
     """All layouts of one run of an agent; a batch names the manifest, a group in it the layout's index."""
 
-    version: int = Field(default=1, ge=1, le=1)
     layouts: tuple[Layout, ...] = Field(max_length=20_000)
 
     @cached_property
     def body(self) -> bytes:
         """The canonical bytes that travel and are hashed."""
-        return self.model_dump_json().encode()
+        sets: dict[tuple[ManifestPoint, ...], int] = {}
+        layouts = [
+            {
+                **layout.model_dump(mode="json", exclude={"points"}, exclude_defaults=True),
+                "points": sets.setdefault(layout.points, len(sets)),
+            }
+            for layout in self.layouts
+        ]
+        point_sets = [[point.model_dump(mode="json", exclude_defaults=True) for point in points] for points in sets]
+        written = {"version": _VERSION, "point_sets": point_sets, "layouts": layouts}
+        return json.dumps(written, separators=(",", ":"), sort_keys=True).encode()
 
     @cached_property
     def hash(self) -> bytes:
@@ -78,12 +102,42 @@ def manifest_hash(body: bytes) -> bytes:
 
 
 def parse_manifest(body: bytes) -> Manifest:
-    """Parse a manifest's bytes.
+    """Parse a manifest's bytes, of any version that was ever sent.
 
     Raises: MalformedMessage.
     """
     try:
-        return Manifest.model_validate_json(body)
+        written = json.loads(body)
+        version = written.get("version") if isinstance(written, dict) else None
+        if version == _VERSION:
+            return _expanded(_Written.model_validate(written))
+        if version == 1:
+            return Manifest.model_validate({key: value for key, value in written.items() if key != "version"})
     except ValidationError as error:
-        message = f"manifest does not parse: {error.errors()[0]['msg']}"
+        first = error.errors()[0]
+        message = f"manifest does not parse: {'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
         raise MalformedMessage(message) from error
+    except (ValueError, RecursionError) as error:
+        message = f"manifest does not parse: {error}"
+        raise MalformedMessage(message) from error
+    message = f"manifest does not parse: version {version!r} is unknown"
+    raise MalformedMessage(message)
+
+
+class _Written(_Frozen):
+    """Version 2 as it travels: `points` of a layout is an index into `point_sets`."""
+
+    version: int
+    point_sets: tuple[tuple[ManifestPoint, ...], ...]
+    layouts: tuple[dict[str, Any], ...] = Field(max_length=20_000)
+
+
+def _expanded(written: _Written) -> Manifest:
+    layouts = []
+    for layout in written.layouts:
+        index = layout.get("points")
+        if not isinstance(index, int) or not 0 <= index < len(written.point_sets):
+            message = f"a layout names the points {index!r}, and there are {len(written.point_sets)} lists of points"
+            raise ValueError(message)
+        layouts.append(Layout.model_validate({**layout, "points": written.point_sets[index]}))
+    return Manifest(layouts=tuple(layouts))

@@ -76,6 +76,8 @@ class Ack:
     wanted_manifests: tuple[bytes, ...] = ()
     pace_bytes_per_s: int = 0
     """0 = no limit."""
+    now_ms: int = 0
+    """The hub's clock, UTC ms, in the answer to a hello; 0 when it does not say."""
 
 
 def encode_hello(hello: Hello) -> bytes:
@@ -151,6 +153,7 @@ def encode_ack(ack: Ack) -> bytes:
         ],
         wanted_manifests=ack.wanted_manifests,
         pace_bytes_per_s=ack.pace_bytes_per_s,
+        now_ms=ack.now_ms,
     ).SerializeToString()
 
 
@@ -182,6 +185,7 @@ def decode_ack(payload: bytes) -> Ack:
         answers_hello=message.answers_hello,
         wanted_manifests=tuple(message.wanted_manifests),
         pace_bytes_per_s=message.pace_bytes_per_s,
+        now_ms=message.now_ms,
     )
 
 
@@ -215,6 +219,15 @@ class Health(BaseModel):
     buffer: dict[str, Any] = {}
     meters: dict[str, dict[str, Any]] = {}
     uplink: dict[str, Any] = {}
+    buses: dict[str, dict[str, Any]] = {}
+    routers: dict[str, dict[str, Any]] = {}
+    """By meter id: signal class, operator, network type and what else a router's profile offers."""
+    clock: dict[str, Any] = {}
+    traffic: dict[str, Any] = {}
+    """Bytes on the line this month, forecast and budget."""
+    configuration: dict[str, Any] = {}
+    counts: dict[str, Any] = {}
+    """Of a collector with too many to be named: how many meters by their state, how many buses and routers."""
 
 
 def encode_status(status: Status) -> bytes:

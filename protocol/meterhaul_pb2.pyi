@@ -307,11 +307,14 @@ class Ack(_message.Message):
     STREAMS_FIELD_NUMBER: _builtins.int
     WANTED_MANIFESTS_FIELD_NUMBER: _builtins.int
     PACE_BYTES_PER_S_FIELD_NUMBER: _builtins.int
+    NOW_MS_FIELD_NUMBER: _builtins.int
     incarnation: _builtins.int
     answers_hello: _builtins.int
     """nonce of the hello; 0 = this ack follows a commit"""
     pace_bytes_per_s: _builtins.int
     """0 = no limit"""
+    now_ms: _builtins.int
+    """the hub's clock, UTC ms, in the answer to a hello; 0 = not said"""
     @_builtins.property
     def streams(self) -> _containers.RepeatedCompositeFieldContainer[Global___StreamState]: ...
     @_builtins.property
@@ -324,10 +327,11 @@ class Ack(_message.Message):
         streams: _abc.Iterable[Global___StreamState] | None = ...,
         wanted_manifests: _abc.Iterable[_builtins.bytes] | None = ...,
         pace_bytes_per_s: _builtins.int = ...,
+        now_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers_hello", b"answers_hello", "incarnation", b"incarnation", "pace_bytes_per_s", b"pace_bytes_per_s", "streams", b"streams", "wanted_manifests", b"wanted_manifests"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers_hello", b"answers_hello", "incarnation", b"incarnation", "now_ms", b"now_ms", "pace_bytes_per_s", b"pace_bytes_per_s", "streams", b"streams", "wanted_manifests", b"wanted_manifests"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

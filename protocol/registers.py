@@ -28,6 +28,7 @@ _SIGNED = frozenset({RegisterType.INT16, RegisterType.INT32, RegisterType.INT64}
 _ISKRA_MANTISSA_BITS = 24
 _ISKRA_RATIO_SCALE = Decimal("0.0001")
 _FLOAT32_MAX = 3.4028234663852886e38
+_EXPONENT_MAX = 10
 
 
 def decoder_for(point: Point, modbus: ModbusSettings) -> Decoder:
@@ -51,7 +52,8 @@ def decode(point: Point, words: Sequence[int], byte_order: Order = Order.BIG, wo
 def apply_exponents(points: Iterable[Point], values: Mapping[str, Value]) -> dict[str, Value]:
     """Multiply by ten to the power of their exponent point those values that have one.
 
-    `values` holds decoded values by point name. A value whose exponent is missing is not known: None.
+    `values` holds decoded values by point name. A value whose exponent is missing, or beyond -10 or 10 as
+    only a faulty one is, is not known: None.
     """
     applied = dict(values)
     for point in points:
@@ -252,6 +254,8 @@ def _name(order: Order) -> Literal["big", "little"]:
 
 
 def _times_power_of_ten(value: float, exponent: float) -> float | None:
+    if abs(exponent) > _EXPONENT_MAX:
+        return None
     scaled = float(Decimal(repr(value)).scaleb(int(exponent), _EXACT))
     return scaled if math.isfinite(scaled) else None
 

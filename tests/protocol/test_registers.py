@@ -268,7 +268,7 @@ def test_exponent_point_multiplies_exactly() -> None:
     assert apply_exponents(points, {"energy": 12.0, "exponent": 2.0})["energy"] == 1200.0
 
 
-@pytest.mark.parametrize("exponent", [None, 32767.0])
+@pytest.mark.parametrize("exponent", [None, 11.0, -11.0, 32767.0])
 def test_value_without_a_usable_exponent_is_not_known(exponent: float | None) -> None:
     energy = make_point("energy", type="int32", quantity="unscaled", exponent_point="exponent")
     assert apply_exponents((energy,), {"energy": 12.0, "exponent": exponent})["energy"] is None
