@@ -48,6 +48,11 @@ class Ledger:
             self.first_served_at_ms = self.first_served_at_ms or frame.served_at_ms
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
 
+    @property
+    def is_kept(self) -> bool:
+        """Say whether frames are written, rather than only numbered."""
+        return self._file is not None
+
     def last_serial(self, meter: str) -> int:
         """Return the serial of the meter's newest frame; 0 when it has none."""
         return self._serials[meter]

@@ -187,13 +187,17 @@ class LoadSource:
 
     digits = DIGITS
 
-    def __init__(self, load: Load, *, started_ms: int = 0, speed: float = 1.0) -> None:
-        """Take the load; time runs `speed` times as fast from `started_ms` (UTC) on."""
+    def __init__(self, load: Load, *, started_ms: int = 0, speed: float = 1.0, ahead_s: float = 0.0) -> None:
+        """Take the load; time runs `speed` times as fast from `started_ms` (UTC) on.
+
+        Sources that are `ahead_s` of it may share one load, and yet show values of their own.
+        """
         self._load = load
+        self._ahead_s = ahead_s
         self._started_ms = started_ms
         self._speed = speed
 
     def values(self, serial: int, now_ms: int) -> Mapping[str, float]:  # noqa: ARG002 - time alone decides
         """Return what the meter measures now."""
-        at_s = (self._started_ms + (now_ms - self._started_ms) * self._speed) / 1_000
+        at_s = (self._started_ms + (now_ms - self._started_ms) * self._speed) / 1_000 + self._ahead_s
         return point_values(self._load.phases(at_s), self._load.frequency_hz(at_s))

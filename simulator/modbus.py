@@ -1,4 +1,4 @@
-"""Requests and answers of Modbus TCP as bytes, seen from the server. Pure.
+"""Requests and answers of Modbus as bytes, seen from the server, and the header of Modbus TCP. Pure.
 
 Source: MODBUS Application Protocol V1.1b3; MODBUS Messaging on TCP/IP Implementation Guide V1.0b.
 """
@@ -13,10 +13,15 @@ from protocol.profile import Table
 HEADER_BYTES = 7
 _HEADER = struct.Struct(">HHHB")
 _READ = struct.Struct(">BHH")
+_WRITE_SEVERAL = struct.Struct(">BHHB")
 _PDU_BYTES_MAX = 253
 _ERROR_FLAG = 0x80
 
+_COIL_ON, _COIL_OFF = 0xFF00, 0x0000
+
 TABLES = {table.read_function_code: table for table in Table}
+WRITE_ONE = {5: Table.COIL, 6: Table.HOLDING_REGISTER}
+WRITE_SEVERAL = {15: Table.COIL, 16: Table.HOLDING_REGISTER}
 
 
 class ExceptionCode(IntEnum):
@@ -63,6 +68,24 @@ class Read:
         return table is self.table and self.address <= address < self.address + self.count
 
 
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A request to set entries of a table from `address`: registers, or bits as 0 and 1."""
+
+    function_code: int
+    table: Table
+    address: int
+    entries: tuple[int, ...]
+
+    @property
+    def count(self) -> int:
+        """How many entries are set."""
+        return len(self.entries)
+
+
+Request = Read | Write
+
+
 def parse_header(data: bytes) -> Header:
     """Parse 7 bytes.
 
@@ -90,6 +113,51 @@ def parse_read(pdu: bytes) -> Read:
     if address + count > 0x10000:
         raise Refusal(ExceptionCode.ILLEGAL_DATA_ADDRESS)
     return Read(table, address, count)
+
+
+def parse_request(pdu: bytes) -> Request:
+    """Parse a request of function 1 to 6, 15 or 16.
+
+    Raises: Refusal.
+    """
+    if pdu[0] in WRITE_ONE:
+        return _parse_write_one(pdu)
+    if pdu[0] in WRITE_SEVERAL:
+        return _parse_write_several(pdu)
+    return parse_read(pdu)
+
+
+def _parse_write_one(pdu: bytes) -> Write:
+    if len(pdu) != _READ.size:
+        raise Refusal(ExceptionCode.ILLEGAL_DATA_VALUE)
+    function_code, address, entry = _READ.unpack(pdu)
+    table = WRITE_ONE[function_code]
+    if table.holds_bits:
+        if entry not in (_COIL_ON, _COIL_OFF):
+            raise Refusal(ExceptionCode.ILLEGAL_DATA_VALUE)
+        entry = int(entry == _COIL_ON)
+    return Write(function_code, table, address, (entry,))
+
+
+def _parse_write_several(pdu: bytes) -> Write:
+    if len(pdu) < _WRITE_SEVERAL.size:
+        raise Refusal(ExceptionCode.ILLEGAL_DATA_VALUE)
+    function_code, address, count, size = _WRITE_SEVERAL.unpack_from(pdu)
+    table, data = WRITE_SEVERAL[function_code], pdu[_WRITE_SEVERAL.size :]
+    most, due = (1_968, (count + 7) // 8) if table.holds_bits else (123, 2 * count)
+    if not 1 <= count <= most or not size == due == len(data):
+        raise Refusal(ExceptionCode.ILLEGAL_DATA_VALUE)
+    if address + count > 0x10000:
+        raise Refusal(ExceptionCode.ILLEGAL_DATA_ADDRESS)
+    if table.holds_bits:
+        bits = int.from_bytes(data, "little")
+        return Write(function_code, table, address, tuple(bits >> index & 1 for index in range(count)))
+    return Write(function_code, table, address, struct.unpack(f">{count}H", data))
+
+
+def write_answer_pdu(pdu: bytes) -> bytes:
+    """Build the answer to a write from its request: the same again, or its address and count."""
+    return pdu[: _READ.size]
 
 
 def answer_pdu(table: Table, entries: Sequence[int]) -> bytes:

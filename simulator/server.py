@@ -1,4 +1,4 @@
-"""Modbus TCP servers for simulated meters, on a small server of our own.
+"""Simulated units on TCP ports, on a small server of our own.
 
 pymodbus's server was weighed: its hooks are synchronous and see one packet at a time, so they can change
 an answer, but neither delay one, nor keep one back until the next request, nor reset a connection.
@@ -7,24 +7,16 @@ an answer, but neither delay one, nor keep one back until the next request, nor 
 import asyncio
 import contextlib
 import random
+import ssl
 from collections.abc import Iterable, Iterator
 
 from simulator.errors import SimulatorError
 from simulator.faults import Fault, FaultKind
-from simulator.meter import Frame, SimulatedMeter
-from simulator.modbus import (
-    HEADER_BYTES,
-    ExceptionCode,
-    Header,
-    NotModbus,
-    Refusal,
-    answer_pdu,
-    frame,
-    parse_header,
-    parse_read,
-    refusal_pdu,
-)
+from simulator.links import Direct, Link
+from simulator.modbus import NotModbus
+from simulator.session import ClosedByUnit, Counters, Session
 from simulator.tcp import LoopThread, close_listener, reset
+from simulator.unit import Unit
 
 _PORTS = range(20_000, 32_000)
 """Below the ports of outgoing connections, so that none of them takes ours while a meter refuses."""
@@ -33,15 +25,33 @@ _PORTS = range(20_000, 32_000)
 class MeterServer:
     """One address, with one meter or, as behind a gateway, several with unit ids of their own."""
 
-    def __init__(self, meters: Iterable[SimulatedMeter], *, loop: LoopThread, port: int = 0) -> None:
-        """Describe the server; port 0 takes a free one."""
-        self.host = "127.0.0.1"
+    def __init__(
+        self,
+        meters: Iterable[Unit],
+        *,
+        loop: LoopThread,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        link: Link | None = None,
+        tls: ssl.SSLContext | None = None,
+        max_sessions: int | None = None,
+    ) -> None:
+        """Describe the server; port 0 takes a free one, and `link` left out is `Direct`.
+
+        A client beyond `max_sessions` is accepted and dropped, as devices do that have no room for it.
+        """
+        self.host = host
         self.port = port
         self.meters = {meter.id: meter for meter in meters}
+        self.counters = Counters()
         self._by_unit_id = {meter.unit_id: meter for meter in self.meters.values()}
         self._loop = loop
+        self._link = link or Direct()
+        self._tls = tls
+        self._max_sessions = max_sessions
+        self._line = asyncio.Lock()
         self._listener: asyncio.Server | None = None
-        self._connections: set[asyncio.StreamWriter] = set()
+        self._connections: dict[asyncio.StreamWriter, asyncio.Task[None] | None] = {}
 
     def start(self) -> None:
         """Listen.
@@ -55,15 +65,25 @@ class MeterServer:
         self._loop.call(self._close())
 
     def set_fault(self, meter_id: str, fault: Fault | None) -> None:
-        """Let something go wrong with a meter from now on; None ends it."""
-        self._loop.call(self._set_fault(meter_id, fault))
+        """Let something go wrong with a meter from now on; None ends it.
+
+        Raises: ValueError when such a thing cannot happen on this server's link.
+        """
+        self.set_faults(meter_id, *([] if fault is None else [fault]))
+
+    def set_faults(self, meter_id: str, *faults: Fault) -> None:
+        """Let several things go wrong with a meter; a request meets the first that applies to it."""
+        for fault in faults:
+            refuse_unfit(fault, self._link.unfit)
+        self._loop.call(self._set_faults(meter_id, *faults))
 
     def set_fault_later(self, delay_s: float, meter_id: str, fault: Fault | None) -> None:
         """Do that after a while."""
-        self._loop.call_later(delay_s, lambda: self._set_fault(meter_id, fault))
+        faults = [] if fault is None else [fault]
+        self._loop.call_later(delay_s, lambda: self._set_faults(meter_id, *faults))
 
-    async def _set_fault(self, meter_id: str, fault: Fault | None) -> None:
-        self.meters[meter_id].set_fault(fault)
+    async def _set_faults(self, meter_id: str, *faults: Fault) -> None:
+        self.meters[meter_id].set_faults(*faults)
         if any(meter.fault is not None and meter.fault.kind is FaultKind.REFUSED for meter in self.meters.values()):
             await self._close()
         else:
@@ -74,115 +94,76 @@ class MeterServer:
             return
         for port in [self.port] if self.port else random.SystemRandom().sample(_PORTS, 200):
             try:
-                self._listener = await asyncio.start_server(self._serve, self.host, port)
+                self._listener = await asyncio.start_server(self._serve, self.host, port, ssl=self._tls)
             except OSError:
                 continue
             self.port = port
             return
         raise SimulatorError(
-            f"port {self.port} of {self.host} is in use: end what listens there, or choose other ports with --port-base"
+            f"port {self.port} of {self.host} is in use: end what listens there, or choose another port"
         )
 
     async def _close(self) -> None:
         if self._listener is not None:
             listener, self._listener = self._listener, None
             await close_listener(listener)
+        tasks = [task for task in self._connections.values() if task is not None]
         for writer in tuple(self._connections):
             reset(writer)
-        tasks = [task for task in asyncio.all_tasks() if task.get_name() == self._task_name]
+        for task in tasks:
+            task.cancel()  # it may be waiting for a slow meter
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    @property
-    def _task_name(self) -> str:
-        return f"connection to port {self.port}"
-
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is not None:
-            task.set_name(self._task_name)
-        self._connections.add(writer)
-        connection = _Connection(self._by_unit_id, writer)
+        if self._max_sessions is not None and len(self._connections) >= self._max_sessions:
+            self.counters.refused_sessions += 1
+            reset(writer)
+            return
+        self.counters.sessions += 1
+        self._connections[writer] = asyncio.current_task()
+        session = Session(self._by_unit_id, self._link, reader, writer, line=self._line, counters=self.counters)
+        ends_gently = False
         try:
             # A connection may have been accepted just before the listener was closed.
             while self._listener is not None:
-                header = parse_header(await reader.readexactly(HEADER_BYTES))
-                await connection.handle(header, await reader.readexactly(header.pdu_bytes))
-        except (NotModbus, asyncio.IncompleteReadError, OSError):
+                await session.serve_request()
+        except ClosedByUnit:
+            ends_gently = True
+        except (NotModbus, asyncio.IncompleteReadError, OSError, asyncio.CancelledError):
             pass  # a client that leaves or talks nonsense loses its connection, as with a real meter
         finally:
-            self._connections.discard(writer)
-            reset(writer)
+            self._connections.pop(writer)
+            if ends_gently:
+                writer.close()
+            else:
+                reset(writer)
 
 
-class _Connection:
-    """One client. Each has frames of its own: two clients never mix their scans."""
+def refuse_unfit(fault: Fault, unfit: Iterable[FaultKind]) -> None:
+    """Refuse a fault that cannot happen here.
 
-    def __init__(self, meters: dict[int, SimulatedMeter], writer: asyncio.StreamWriter) -> None:
-        self._meters = meters
-        self._writer = writer
-        host, port = writer.get_extra_info("peername")[:2]
-        self._client = f"{host}:{port}"
-        self._frames: dict[int, Frame] = {}
-        self._held = b""
-
-    async def handle(self, header: Header, pdu: bytes) -> None:
-        """Answer one request, or not, as the meter's fault has it."""
-        meter = self._meters.get(header.unit_id)
-        fault = meter.meet_fault() if meter is not None else None
-        answer = self._answer(meter, fault, pdu)
-        if fault is not None and fault.kind is FaultKind.SLOW:
-            await asyncio.sleep(fault.delay_s)
-        sent = frame(header.transaction_id, header.unit_id, answer) if fault is None else _spoil(fault, header, answer)
-        if fault is not None and fault.kind is FaultKind.LATE:
-            self._held += sent
-            return
-        self._writer.write(self._held + sent)
-        self._held = b""
-        await self._writer.drain()
-
-    def _answer(self, meter: SimulatedMeter | None, fault: Fault | None, pdu: bytes) -> bytes:
-        if meter is None:
-            return refusal_pdu(pdu[0], ExceptionCode.GATEWAY_TARGET_FAILED_TO_RESPOND)
-        try:
-            read = parse_read(pdu)
-            if meter.opens_frame(read):
-                self._frames[meter.unit_id] = meter.open_frame(fault, self._client)
-            current = self._frames.get(meter.unit_id) or meter.newest_frame()
-            entries = meter.entries(read, current)
-        except Refusal as refusal:
-            return refusal_pdu(pdu[0], refusal.code)
-        if fault is not None and fault.kind is FaultKind.EXCEPTION:
-            return refusal_pdu(pdu[0], fault.exception_code)
-        return answer_pdu(read.table, entries)
-
-
-def _spoil(fault: Fault, header: Header, answer: bytes) -> bytes:
-    """Frame an answer, with what the fault does to it."""
-    transaction_id, unit_id = header.transaction_id, header.unit_id
-    match fault.kind:
-        case FaultKind.DEAD | FaultKind.REFUSED:
-            return b""
-        case FaultKind.WRONG_UNIT_ID:
-            unit_id += 1
-        case FaultKind.WRONG_TRANSACTION:
-            transaction_id += 1
-        case FaultKind.WRONG_FUNCTION:
-            # Holding for input registers and the reverse: the length still fits.
-            answer = bytes((answer[0] ^ 7,)) + answer[1:]
-        case FaultKind.SHORT:
-            answer = bytes((answer[0], answer[1] - 2)) + answer[2:-2]
-    whole = frame(transaction_id, unit_id, answer)
-    return whole[: len(whole) // 2] if fault.kind is FaultKind.TRUNCATED else whole
+    Raises: ValueError.
+    """
+    if fault.kind in unfit:
+        raise ValueError(f"the fault {fault.kind.value!r} cannot happen on this kind of line")
 
 
 @contextlib.contextmanager
-def serve(*meters: SimulatedMeter, port: int = 0) -> Iterator[MeterServer]:
-    """Serve meters on one port for the length of a `with` block."""
+def serve(
+    *meters: Unit,
+    port: int = 0,
+    link: Link | None = None,
+    tls: ssl.SSLContext | None = None,
+    max_sessions: int | None = None,
+) -> Iterator[MeterServer]:
+    """Serve units on one port for the length of a `with` block."""
     loop = LoopThread("simulated meters")
-    server = MeterServer(meters, loop=loop, port=port)
+    server = MeterServer(meters, loop=loop, port=port, link=link, tls=tls, max_sessions=max_sessions)
     try:
         server.start()
-        yield server
-        server.stop()
+        try:
+            yield server
+        finally:
+            server.stop()
     finally:
         loop.stop()

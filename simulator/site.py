@@ -1,67 +1,25 @@
-"""A simulated site: its description in TOML, and the meters and servers that are made of it."""
+"""A simulated site: the meters and servers that are made of its description."""
 
 import json
 import os
-import tomllib
-from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
-from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from protocol.errors import UnknownProfile
-from protocol.identifiers import BusId, MeterId, PointName, ProfileId
-from protocol.library import default_points, get_profile
-from protocol.profile import Profile
+from protocol.line_config import SerialLine, Transport
 from protocol.site_config import BusConfig, MeterConfig, SiteConfig
-from simulator.electricity import OFFERED_POINTS
 from simulator.errors import SiteDescriptionError
 from simulator.faults import Fault, ScheduledFault
-from simulator.identity import SERIAL_POINT, with_identity
 from simulator.ledger import Ledger
 from simulator.loads import Load, LoadSource, Role
 from simulator.meter import SimulatedMeter, Source
-from simulator.replay import AtEnd, Circuit, Pace, ReplaySource, load_rows
+from simulator.plausible import PlausibleSource
+from simulator.replay import AtEnd, Pace, ReplaySource, load_rows
+from simulator.rtu import LineSettings
+from simulator.serial_line import SimulatedLine
 from simulator.server import MeterServer
+from simulator.site_description import BusDescription, MeterDescription, SiteDescription
+from simulator.site_profiles import Played, choose_profiles
 from simulator.tcp import LoopThread
-
-_POINTS_PER_METER = 20
-"""How many points a meter is read for where its description names none, `scan_serial` included."""
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class MeterDescription(_Frozen):
-    """One simulated meter: a load by its role, or a circuit of the recorded data."""
-
-    id: MeterId
-    profile: ProfileId
-    label: str = ""
-    role: Role | None = None
-    replays: Circuit | None = None
-    rated_w: float | None = Field(default=None, gt=0)
-    bus: BusId | None = None
-    """Meters that name the same bus share one address, as behind a gateway; left out, the meter has its own."""
-    unit_id: int = Field(default=1, ge=1, le=247)
-    points: tuple[PointName, ...] | None = Field(default=None, min_length=1)
-
-    @model_validator(mode="after")
-    def _has_one_source(self) -> Self:
-        if (self.role is None) == (self.replays is None):
-            message = f"meter {self.id!r}: set exactly one of 'role' and 'replays'"
-            raise ValueError(message)
-        return self
-
-
-class SiteDescription(_Frozen):
-    """What `simulate meters --site` names."""
-
-    meters: tuple[MeterDescription, ...] = Field(min_length=1)
-    faults: tuple[ScheduledFault, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +36,7 @@ class Playing:
 
 
 class SimulatedSite:
-    """Meters of a description, served on ports of 127.0.0.1 by a thread of their own."""
+    """Meters of a description, served on ports of 127.0.0.1 and on pseudo-terminals, by threads of their own."""
 
     def __init__(self, description: SiteDescription, playing: Playing, ledger: Ledger, *, now_ms: int) -> None:
         """Make the meters; nothing listens yet.
@@ -89,10 +47,10 @@ class SimulatedSite:
         self._description = description
         self._playing = playing
         self._started_ms = ledger.first_served_at_ms or now_ms
-        self._profiles = _simulated_profiles(description.meters)
+        self._played = choose_profiles(description.meters)
         self._meters = {meter.id: self._make_meter(meter, ledger) for meter in description.meters}
         self._loop: LoopThread | None = None
-        self.servers: dict[str, MeterServer] = {}
+        self.servers: dict[str, MeterServer | SimulatedLine] = {}
         """By bus."""
 
     def start(self) -> None:
@@ -105,11 +63,11 @@ class SimulatedSite:
         for meter in self._description.meters:
             buses.setdefault(meter.bus or meter.id, []).append(self._meters[meter.id])
         try:
-            for number, (bus, meters) in enumerate(buses.items()):
+            for number, (bus_id, meters) in enumerate(buses.items()):
                 port = self._playing.port_base + number if self._playing.port_base else 0
-                server = MeterServer(meters, loop=loop, port=port)
+                server = self._make_server(self._bus(bus_id), meters, loop, port)
                 server.start()
-                self.servers[bus] = server
+                self.servers[bus_id] = server
         except BaseException:
             self.stop()
             raise
@@ -137,11 +95,8 @@ class SimulatedSite:
     def site_config(self) -> SiteConfig:
         """Build the agent's configuration for this site."""
         return SiteConfig(
-            buses=tuple(
-                BusConfig(id=bus, host=server.host, port=server.port, meters=tuple(self._meter_configs(server)))
-                for bus, server in self.servers.items()
-            ),
-            profiles=tuple({profile.id: profile for profile, _ in self._profiles.values()}.values()),
+            buses=tuple(self._bus_config(bus_id, server) for bus_id, server in self.servers.items()),
+            profiles=tuple({played.profile.id: played.profile for played in self._simulated()}.values()),
         )
 
     def describe(self) -> list[dict[str, str | int]]:
@@ -149,43 +104,73 @@ class SimulatedSite:
         return [
             {
                 "meter": meter.id,
-                "plays": str(meter.role or meter.replays),
+                "plays": str(meter.role or meter.replays or "plausible"),
                 "profile": meter.profile,
-                "host": self._server_of(meter.id).host,
-                "port": self._server_of(meter.id).port,
+                **_address(self._server_of(meter.id)),
                 "unit_id": meter.unit_id,
-                "points": len(self._profiles[meter.id][1]),
+                "points": len(self._played[meter.id].points),
             }
             for meter in self._description.meters
         ]
 
-    def _meter_configs(self, server: MeterServer) -> list[MeterConfig]:
+    def _simulated(self) -> list[Played]:
+        """List what agents cannot find in the library."""
+        return [played for played in self._played.values() if not played.is_of_library]
+
+    def _bus(self, bus_id: str) -> BusDescription:
+        return next(
+            self._description.bus_of(meter) for meter in self._description.meters if bus_id == (meter.bus or meter.id)
+        )
+
+    def _make_server(
+        self, bus: BusDescription, meters: list[SimulatedMeter], loop: LoopThread, port: int
+    ) -> MeterServer | SimulatedLine:
+        if bus.transport is Transport.RTU:
+            return SimulatedLine(meters, settings=bus.settings, is_strict=bus.strict, link=bus.device)
+        return MeterServer(meters, loop=loop, port=port, link=bus.link, max_sessions=bus.max_sessions)
+
+    def _bus_config(self, bus_id: str, server: MeterServer | SimulatedLine) -> BusConfig:
+        bus, meters = self._bus(bus_id), tuple(self._meter_configs(server))
+        if isinstance(server, MeterServer):
+            return BusConfig(id=bus_id, transport=bus.transport, host=server.host, port=server.port, meters=meters)
+        settings = bus.settings or LineSettings()
+        serial = SerialLine(
+            device=str(Path(server.path).absolute()),
+            baud=settings.baud,
+            parity=bus.parity,
+            stop_bits=settings.stop_bits,
+        )
+        return BusConfig(id=bus_id, transport=bus.transport, serial=serial, meters=meters)
+
+    def _meter_configs(self, server: MeterServer | SimulatedLine) -> list[MeterConfig]:
         return [
             MeterConfig(
                 id=meter.id,
-                profile=self._profiles[meter.id][0].id,
+                profile=self._played[meter.id].profile.id,
                 unit_id=meter.unit_id,
                 label=meter.label,
                 period_s=self._playing.period_s,
-                points=self._profiles[meter.id][1],
+                points=self._played[meter.id].points,
             )
             for meter in self._description.meters
             if meter.id in server.meters
         ]
 
     def _make_meter(self, meter: MeterDescription, ledger: Ledger) -> SimulatedMeter:
-        profile, points = self._profiles[meter.id]
+        played = self._played[meter.id]
         return SimulatedMeter(
             meter_id=meter.id,
-            profile=profile,
-            source=self._make_source(meter, profile),
+            profile=played.profile,
+            source=self._make_source(meter, played),
             unit_id=meter.unit_id,
-            points=points,
+            points=played.points,
             ledger=ledger,
         )
 
-    def _make_source(self, meter: MeterDescription, profile: Profile) -> Source:
+    def _make_source(self, meter: MeterDescription, played: Played) -> Source:
         playing = self._playing
+        if meter.plausible:
+            return PlausibleSource(played.profile, seed=playing.seed)
         if meter.replays is not None:
             return ReplaySource(
                 load_rows(meter.replays),
@@ -195,11 +180,14 @@ class SimulatedSite:
                 speed=playing.speed,
             )
         load = Load(
-            meter.role or Role.SERVER, playing.seed, rated_w=meter.rated_w, phases=min(max(profile.phases or 1, 1), 3)
+            meter.role or Role.SERVER,
+            playing.seed,
+            rated_w=meter.rated_w,
+            phases=min(max(played.profile.phases or 1, 1), 3),
         )
         return LoadSource(load, started_ms=self._started_ms, speed=playing.speed)
 
-    def _server_of(self, meter_id: str) -> MeterServer:
+    def _server_of(self, meter_id: str) -> MeterServer | SimulatedLine:
         return next(server for server in self.servers.values() if meter_id in server.meters)
 
     def _schedule(self, scheduled: ScheduledFault) -> None:
@@ -207,37 +195,6 @@ class SimulatedSite:
         server.set_fault_later(scheduled.after_s, scheduled.meter, scheduled.fault)
         if scheduled.for_s is not None:
             server.set_fault_later(scheduled.after_s + scheduled.for_s, scheduled.meter, None)
-
-
-def load_site(name: str, faults: Sequence[ScheduledFault] = ()) -> SiteDescription:
-    """Load a site that comes with the simulator (`demo`, `replay`), or a TOML file by its path.
-
-    Raises: SiteDescriptionError.
-    """
-    shipped = files("simulator") / "sites" / f"{name}.toml"
-    source = shipped if shipped.is_file() else Path(name)
-    try:
-        given = tomllib.loads(source.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SiteDescriptionError(
-            f"site {name!r} is neither 'demo' nor 'replay', nor a readable file: {error.strerror}"
-        ) from error
-    except tomllib.TOMLDecodeError as error:
-        raise SiteDescriptionError(f"{name} is not TOML: {error}") from error
-    try:
-        site = SiteDescription.model_validate(given)
-    except ValidationError as error:
-        raise SiteDescriptionError(f"{name}: {first_fault(error)}") from error
-    site = site.model_copy(update={"faults": (*site.faults, *faults)})
-    _check(name, site)
-    return site
-
-
-def first_fault(error: ValidationError) -> str:
-    """Put the first of the faults into one clause: where, and what."""
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
-    return f"{key + ': ' if key else ''}{first['msg'].removeprefix('Value error, ')}"
 
 
 def write_site_config(config: SiteConfig, path: Path) -> None:
@@ -258,55 +215,7 @@ def write_site_config(config: SiteConfig, path: Path) -> None:
         raise SiteDescriptionError(f"--write-config {path} cannot be written: {error.strerror}") from error
 
 
-def _check(name: str, site: SiteDescription) -> None:
-    ids = [meter.id for meter in site.meters]
-    addresses = [(meter.bus or meter.id, meter.unit_id) for meter in site.meters]
-    for meter in site.meters:
-        if ids.count(meter.id) > 1:
-            raise SiteDescriptionError(f"{name}: meter id {meter.id!r} is used twice")
-        if addresses.count((meter.bus or meter.id, meter.unit_id)) > 1:
-            raise SiteDescriptionError(f"{name}: unit id {meter.unit_id} is used twice on bus {meter.bus!r}")
-    for fault in site.faults:
-        if fault.meter not in ids:
-            raise SiteDescriptionError(f"{name}: a fault names the meter {fault.meter!r}; there are {', '.join(ids)}")
-
-
-def _simulated_profiles(meters: Sequence[MeterDescription]) -> dict[str, tuple[Profile, tuple[str, ...]]]:
-    """Give each meter its profile and points, the identity included; equal ones share a profile id."""
-    given: dict[str, Profile] = {}
-    result = {}
-    for meter in meters:
-        try:
-            library = get_profile(meter.profile)
-            points = meter.points or usual_points(library)
-            profile = with_identity(library, points)
-        except UnknownProfile as error:
-            raise SiteDescriptionError(f"meter {meter.id!r}: {error}") from error
-        except KeyError as error:
-            raise SiteDescriptionError(f"meter {meter.id!r}: profile {meter.profile!r} has no point {error}") from error
-        except ValueError as error:
-            raise SiteDescriptionError(f"meter {meter.id!r}: {error}") from error
-        profile = _under_free_id(profile, given)
-        result[meter.id] = (profile, (*points, SERIAL_POINT))
-    return result
-
-
-def _under_free_id(profile: Profile, given: dict[str, Profile]) -> Profile:
-    """Give the profile a number where another of its id has the identity elsewhere."""
-    number, candidate = 1, profile
-    while given.setdefault(candidate.id, candidate) != candidate:
-        number += 1
-        candidate = profile.model_copy(update={"id": f"{profile.id}-{number}"})
-    return candidate
-
-
-def usual_points(profile: Profile) -> tuple[str, ...]:
-    """Choose the points that the simulation plays, of the table that has most of them; totals come first."""
-    played = [point for point in default_points(profile) if point.name in OFFERED_POINTS]
-    if not played:
-        raise ValueError(f"of profile {profile.id} the simulation plays no point: choose an electricity meter")
-    tables = [point.table for point in played]
-    table = max(dict.fromkeys(tables), key=tables.count)
-    names = [point.name for point in played if point.table is table]
-    chosen = set(sorted(names, key=lambda name: not name.endswith(("_total", "frequency")))[: _POINTS_PER_METER - 1])
-    return tuple(name for name in names if name in chosen)
+def _address(server: MeterServer | SimulatedLine) -> dict[str, str | int]:
+    if isinstance(server, MeterServer):
+        return {"host": server.host, "port": server.port}
+    return {"device": server.path}

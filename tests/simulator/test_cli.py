@@ -15,11 +15,12 @@ from simulator.cli import main
 from simulator.ledger import read_ledger
 
 WAIT_S = 20
-COMMAND = [sys.executable, "-m", "meterhaul.cli", "simulate", "meters"]
+SIMULATE = [sys.executable, "-m", "meterhaul.cli", "simulate"]
+COMMAND = [*SIMULATE, "meters"]
 
 
 def read_first_registers(bus: BusConfig, times: int) -> None:
-    with ModbusTcpClient(bus.host, port=bus.port, timeout=WAIT_S) as client:
+    with ModbusTcpClient(str(bus.host), port=bus.port, timeout=WAIT_S) as client:
         for _ in range(times):
             assert not client.read_input_registers(0, count=4, device_id=bus.meters[0].unit_id).isError()
 
@@ -67,7 +68,7 @@ def test_replay_ends_by_itself_after_the_last_row(tmp_path: Path) -> None:
         bus = SiteConfig.model_validate_json(config_file.read_text()).buses[0]
         read_first_registers(bus, times=2_203)
         assert meters.is_running
-        with ModbusTcpClient(bus.host, port=bus.port, timeout=WAIT_S) as client:
+        with ModbusTcpClient(str(bus.host), port=bus.port, timeout=WAIT_S) as client:
             assert client.read_input_registers(0, count=4, device_id=1).isError()
         assert meters.wait(WAIT_S) == 0
 
@@ -81,18 +82,65 @@ def test_replay_ends_by_itself_after_the_last_row(tmp_path: Path) -> None:
         (["--fault", "meter=heater,kind=sleepy"], "--fault meter=heater,kind=sleepy: kind"),
         (["--write-config", "/proc/none/site.json"], "cannot be written"),
         (["--ledger", "/proc/none/ledger.jsonl"], "--ledger /proc/none/ledger.jsonl cannot be written"),
+        (["--fault", "meter=heater,kind=bad_crc"], "'bad_crc' of meter 'heater' cannot happen on a bus"),
     ],
 )
 def test_fault_of_a_person_is_one_sentence(
     arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    complaint_of(["meters", "--seconds", "0.01", *arguments], complaint, capsys)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--profile", "eastron-sdm63"], "--profile: profile 'eastron-sdm63' is unknown; did you mean"),
+        (["--profile", "xy-md02"], "--profile xy-md02: of profile xy-md02 the simulation plays no point"),
+        (["--meters", "300"], "--meters 300: a site has at most 247 unit ids"),
+        (["--first-address", "10.0.0.1"], "--first-address 10.0.0.1: 2 addresses from there leave the loopback"),
+        (["--port-per-site", "--port", "65535"], "--port 65535: 2 ports from there end beyond 65535"),
+        (["--ledger", "/proc/none/ledger.jsonl"], "--ledger /proc/none/ledger.jsonl cannot be written"),
+    ],
+)
+def test_fleet_that_cannot_be_is_refused_in_one_sentence(
+    arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    complaint_of(["fleet", "--sites", "2", "--seconds", "0.01", *arguments], complaint, capsys)
+
+
+def complaint_of(arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]) -> None:
     handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
-    assert main(["meters", "--seconds", "0.01", *arguments]) == 78
+    assert main(arguments) == 78
     for number, handler in zip((signal.SIGTERM, signal.SIGINT), handlers, strict=True):
         signal.signal(number, handler)
     complained = capsys.readouterr().err
     assert complaint in complained
     assert len(complained.splitlines()) == 1
+
+
+def test_fleet_is_served_until_the_end_is_asked_for(tmp_path: Path) -> None:
+    config_file, log = tmp_path / "site.json", tmp_path / "log"
+    arguments = [
+        "fleet",
+        "--sites",
+        "3",
+        "--meters",
+        "2",
+        "--first-address",
+        "127.19.0.254",
+        "--json",
+        "--write-config",
+    ]
+    with Process("fleet", [*SIMULATE, *arguments, config_file], log_file=log) as fleet:
+        wait_until(lambda: fleet.require_running() and b"ready" in log.read_bytes(), WAIT_S, "the fleet")
+        config = SiteConfig.model_validate_json(config_file.read_text())
+        for bus in config.buses:
+            read_first_registers(bus, times=1)
+    assert fleet.returncode == 0
+    assert [bus.host for bus in config.buses] == ["127.19.0.254", "127.19.0.255", "127.19.1.0"]
+    ready = json.loads(log.read_text())
+    assert (ready["ready"], ready["sites"], ready["meters"]) == (True, 3, 6)
+    assert ready["last"] == "127.19.1.0:15020"
 
 
 def test_help_needs_nothing(capsys: pytest.CaptureFixture[str]) -> None:

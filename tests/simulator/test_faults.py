@@ -18,6 +18,14 @@ def test_script_names_what_the_kind_needs() -> None:
     assert parse_fault("meter=pv,kind=slow,delay=0.5").fault == Fault(FaultKind.SLOW, delay_s=0.5)
 
 
+def test_script_names_the_addresses_that_are_met() -> None:
+    fault = parse_fault("meter=pv,kind=exception,code=2,addresses=10-12").fault
+    assert fault.addresses == ((10, 12),)
+    assert parse_fault("meter=pv,kind=exception,addresses=7").fault.addresses == ((7, 7),)
+    asked = [(8, 2), (8, 3), (12, 1), (13, 4), (0, 100)]
+    assert [at for at in asked if fault.meets(*at)] == [(8, 3), (12, 1), (0, 100)]
+
+
 @pytest.mark.parametrize(
     ("script", "complaint"),
     [
@@ -27,6 +35,8 @@ def test_script_names_what_the_kind_needs() -> None:
         ("meter=heater,kind=dead,colour=red", "colour"),
         ("kind=dead", "meter"),
         ("meter=heater,kind=refused,requests=3", "does not fit 'refused'"),
+        ("meter=heater,kind=refused,addresses=3", "does not fit 'refused'"),
+        ("meter=heater,kind=dead,addresses=some", "addresses"),
     ],
 )
 def test_wrong_script_is_refused(script: str, complaint: str) -> None:

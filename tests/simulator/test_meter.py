@@ -1,5 +1,7 @@
 """A meter shows its values as a device of its model does."""
 
+import struct
+
 import pytest
 from factories import make_point, make_profile
 
@@ -13,6 +15,7 @@ from simulator.loads import Load, LoadSource, Role
 from simulator.meter import FixedSource, SimulatedMeter
 from simulator.modbus import Read, Refusal
 from simulator.replay import AtEnd, Circuit, Pace, ReplaySource, load_rows
+from simulator.unit import Visit
 
 
 def make_meter(profile: Profile, values: dict[str, float]) -> SimulatedMeter:
@@ -76,6 +79,39 @@ def test_bits_are_served() -> None:
     flag = make_point("flag", table="discrete_input", type="bool", quantity="flag", address=3)
     meter = make_meter(make_profile(flag), {"flag": 1})
     assert meter.entries(Read(Table.DISCRETE_INPUT, 3, 1), meter.open_frame(None)) == [1]
+
+
+def test_written_value_stays_over_later_frames_and_reads_back() -> None:
+    setpoint = make_point("setpoint", access="rw", not_available=[0xFFFF])
+    meter = make_meter(make_profile(setpoint), {"setpoint": 20})
+    assert meter.ask(struct.pack(">BHH", 6, 0, 55), Visit()).pdu == struct.pack(">BHH", 6, 0, 55)
+    assert [shown(meter, "setpoint") for _ in range(2)] == [55, 55]
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [(FaultKind.DEAD, 20), (FaultKind.EXCEPTION, 20), (FaultKind.BAD_CRC, 55), (FaultKind.TRUNCATED, 55)],
+)
+def test_write_whose_answer_is_lost_may_have_been_done(kind: FaultKind, expected: float) -> None:
+    meter = make_meter(make_profile(make_point("setpoint", access="rw")), {"setpoint": 20})
+    meter.set_fault(Fault(kind, requests=1))
+    meter.ask(struct.pack(">BHH", 6, 0, 55), Visit())
+    assert shown(meter, "setpoint") == expected
+
+
+def test_value_is_shown_before_its_exponent() -> None:
+    energy = make_point("energy", quantity="active_energy", exponent_point="power")
+    power = make_point("power", quantity="exponent", type="int16", address=1)
+    meter = make_meter(make_profile(energy, power), {"energy": 123_400.0, "power": 2.0})
+    assert (shown(meter, "energy"), shown(meter, "power")) == (1_234, 2)
+
+
+def test_read_that_touches_an_absent_point_is_refused() -> None:
+    there, absent = make_point("there"), make_point("absent", address=1)
+    meter = SimulatedMeter(
+        meter_id="meter", profile=make_profile(there, absent), source=FixedSource({}), absent=["absent"]
+    )
+    assert [meter.ask(struct.pack(">BHH", 3, 0, count), Visit()).pdu[0] for count in (1, 2)] == [3, 0x83]
 
 
 def test_fault_ends_after_its_requests() -> None:

@@ -1,11 +1,11 @@
 """Simulated meters speak Modbus TCP, and fail in every scripted way, on real sockets."""
 
-import socket
 import struct
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from modbus_socket import Client
 from pymodbus.client import ModbusTcpClient
 
 from demo.processes import accepts_connections
@@ -24,48 +24,6 @@ WAIT_S = 10
 POINTS = ("voltage_l1_n", "current_l1", "energy_active_import_total")
 # The requests that an SDM120's planner makes of these points: voltage and serial, current, energy.
 VOLTAGE, CURRENT, ENERGY = (0, 4), (6, 2), (72, 2)
-
-
-class Client:
-    """A Modbus client that sees every byte."""
-
-    def __init__(self, server: MeterServer) -> None:
-        self.socket = socket.create_connection((server.host, server.port), timeout=WAIT_S)
-        self.transaction_id = 0
-
-    def send(self, address: int, count: int, *, function_code: int = 4, unit_id: int = 1) -> None:
-        self.transaction_id += 1
-        self.socket.sendall(struct.pack(">HHHBBHH", self.transaction_id, 0, 6, unit_id, function_code, address, count))
-
-    def receive(self) -> tuple[int, int, bytes]:
-        """Return transaction id, unit id and PDU of the next answer."""
-        transaction_id, _, length, unit_id = struct.unpack(">HHHB", self._exactly(7))
-        return transaction_id, unit_id, self._exactly(length - 1)
-
-    def ask(self, address: int, count: int, *, function_code: int = 4, unit_id: int = 1) -> bytes:
-        self.send(address, count, function_code=function_code, unit_id=unit_id)
-        transaction_id, answering_unit, pdu = self.receive()
-        assert (transaction_id, answering_unit) == (self.transaction_id, unit_id)
-        return pdu
-
-    def is_silent(self) -> bool:
-        """Say whether nothing arrives; a request that is answered later in order proves that nothing was due."""
-        self.socket.settimeout(0.2)
-        try:
-            return not self.socket.recv(1)
-        except TimeoutError:
-            return True
-        finally:
-            self.socket.settimeout(WAIT_S)
-
-    def _exactly(self, count: int) -> bytes:
-        data = b""
-        while len(data) < count:
-            part = self.socket.recv(count - len(data))
-            if not part:
-                raise EOFError
-            data += part
-        return data
 
 
 def make_profile() -> Profile:
@@ -102,7 +60,7 @@ def server(ledger: Ledger) -> Iterator[MeterServer]:
 def client(server: MeterServer) -> Iterator[Client]:
     made = Client(server)
     yield made
-    made.socket.close()
+    made.close()
 
 
 def served(tmp_path: Path) -> list[ServedFrame]:
@@ -130,7 +88,9 @@ def test_scan_is_of_one_frame_and_stands_in_the_ledger(client: Client, tmp_path:
 
 
 def test_two_clients_never_mix_their_scans(server: MeterServer, client: Client) -> None:
-    source = server.meters["heater"]._source
+    heater = server.meters["heater"]
+    assert isinstance(heater, SimulatedMeter)
+    source = heater._source
     assert isinstance(source, FixedSource)
     client.ask(*VOLTAGE)
     source.now["current_l1"] = 9.5
@@ -138,7 +98,7 @@ def test_two_clients_never_mix_their_scans(server: MeterServer, client: Client) 
     other.ask(*VOLTAGE)
     assert number(client.ask(*CURRENT), "current_l1") == 4.25
     assert number(other.ask(*CURRENT), "current_l1") == 9.5
-    other.socket.close()
+    other.close()
 
 
 def test_meters_behind_one_address_are_told_apart(client: Client, tmp_path: Path) -> None:
@@ -183,7 +143,7 @@ def test_withheld_answer_is_noted_as_such(server: MeterServer, client: Client, t
     server.set_fault("heater", Fault(kind))
     client.send(*VOLTAGE)
     if kind is FaultKind.TRUNCATED:
-        assert len(client._exactly(8)) == 8
+        assert len(client.exactly(8)) == 8
     assert client.is_silent()
     [frame] = served(tmp_path)
     assert (frame.answered, frame.fault) == (False, kind)
@@ -241,7 +201,7 @@ def test_refused_address_comes_back(server: MeterServer, client: Client) -> None
     server.set_fault("heater", None)
     again = Client(server)
     again.ask(*VOLTAGE)
-    again.socket.close()
+    again.close()
 
 
 def test_reset_counter_starts_again_at_zero(server: MeterServer, client: Client) -> None:
@@ -258,7 +218,7 @@ def test_serials_go_on_in_the_next_run(client: Client, tmp_path: Path) -> None:
     with serve(make_meter(ledger=again)) as second:
         later = Client(second)
         assert number(later.ask(*VOLTAGE), SERIAL_POINT, offset=2) == 2
-        later.socket.close()
+        later.close()
     again.close()
 
 

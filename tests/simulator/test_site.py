@@ -3,23 +3,44 @@
 from pathlib import Path
 
 import pytest
+from modbus_socket import Client
+from rtu_client import RtuClient
 
+from demo.processes import wait_until
 from edge_agent.domain.read_plan import plan_reads
+from protocol.line_config import SerialLine, Transport
 from protocol.site_config import SiteConfig
 from simulator.errors import SimulatorError, SiteDescriptionError
 from simulator.faults import Fault, FaultKind
 from simulator.identity import SERIAL_POINT
-from simulator.ledger import Ledger, ServedFrame
+from simulator.ledger import Ledger, ServedFrame, read_ledger
+from simulator.rtu import rtu_frame
 from simulator.server import MeterServer
-from simulator.site import Playing, SimulatedSite, load_site, write_site_config
+from simulator.site import Playing, SimulatedSite, write_site_config
+from simulator.site_description import load_site
 
 NOW_MS = 1_790_000_000_000
+WAIT_S = 10
 METER = """
 [[meters]]
 id = "heater"
 profile = "eastron-sdm120"
 role = "heater"
 """
+
+BUS = """
+[[buses]]
+id = "rs485"
+transport = "rtu"
+"""
+PLAUSIBLE = '[[meters]]\nid = "device"\nprofile = "{}"\nplausible = true\n'
+FAULT = """
+[[faults]]
+meter = "heater"
+kind = "dead"
+"""
+ON_THE_BUS = METER + 'bus = "rs485"\nunit_id = 3\npoints = ["voltage_l1_n"]\n' + BUS
+READ_VOLTAGE = bytes((4, 0, 0, 0, 4))
 
 
 def make_site(name: str = "demo", ledger: Ledger | None = None, **playing: object) -> SimulatedSite:
@@ -98,6 +119,65 @@ def test_meter_read_at_other_points_gets_a_profile_of_its_own(site_file: Path) -
     assert profiles == ["eastron-sdm120-simulated", "eastron-sdm120-simulated-2"]
 
 
+def test_serial_bus_is_played_and_configured(site_file: Path, tmp_path: Path) -> None:
+    device = tmp_path / "by-id-0"
+    site_file.write_text(ON_THE_BUS + f'baud = 19200\nstop_bits = 2\ndevice = "{device}"\n')
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    site = make_site(str(site_file), ledger)
+    site.start()
+    [bus] = site.site_config().buses
+    assert bus.serial == SerialLine(device=str(device), baud=19_200, stop_bits=2)
+    assert site.describe()[0]["device"] == str(device)
+    with RtuClient(str(device), 19_200) as client:
+        assert client.ask(3, READ_VOLTAGE, 13)[:3] == bytes((3, 4, 8))
+    site.stop()
+    ledger.close()
+    [frame] = read_ledger(tmp_path / "ledger.jsonl")
+    assert (frame.meter, frame.serial, frame.answered) == ("heater", 1, True)
+
+
+def test_scripted_fault_reaches_a_serial_bus_at_its_time(site_file: Path) -> None:
+    site_file.write_text(ON_THE_BUS + FAULT + "after_s = 0.01\nfor_s = 0.2\n")
+    site = make_site(str(site_file))
+    site.start()
+    heater = site.servers["rs485"].meters["heater"]
+    wait_until(lambda: heater.fault == Fault(FaultKind.DEAD), WAIT_S, "the fault")
+    wait_until(lambda: heater.fault is None, WAIT_S, "the end of the fault")
+    site.stop()
+
+
+def test_serial_server_is_played_and_configured(site_file: Path) -> None:
+    site_file.write_text(ON_THE_BUS.replace('"rtu"', '"rtu_over_tcp"'))
+    site = make_site(str(site_file))
+    site.start()
+    [bus] = site.site_config().buses
+    server = site.servers["rs485"]
+    assert isinstance(server, MeterServer)
+    client = Client(server)
+    client.socket.sendall(rtu_frame(3, READ_VOLTAGE))
+    assert client.exactly(13)[:3] == bytes((3, 4, 8))
+    client.close()
+    site.stop()
+    assert (bus.transport, bus.port) == (Transport.RTU_OVER_TCP, server.port)
+
+
+def test_any_device_is_played_plausibly_and_configured_by_the_library(site_file: Path) -> None:
+    router = PLAUSIBLE.format("teltonika-rut-rutx-modbus")
+    site_file.write_text(router + PLAUSIBLE.format("waveshare-modbus-rtu-io-8ch").replace("device", "inputs"))
+    site = make_site(str(site_file))
+    site.start()
+    config = site.site_config()
+    site.stop()
+    assert config.profiles == ()
+    assert [bus.meters[0].profile for bus in config.buses] == [
+        "teltonika-rut-rutx-modbus",
+        "waveshare-modbus-rtu-io-8ch",
+    ]
+    points = config.buses[0].meters[0].points
+    assert points is not None
+    assert "signal_rssi" in points
+
+
 @pytest.mark.parametrize(
     ("old", "new", "complaint"),
     [
@@ -110,6 +190,17 @@ def test_meter_read_at_other_points_gets_a_profile_of_its_own(site_file: Path) -
         (METER, METER + METER, "meter id 'heater' is used twice"),
         (METER, METER + '[[faults]]\nmeter = "pump"\nkind = "dead"', "names the meter 'pump'; there are heater"),
         ("[[meters]]", "[[meters", "is not TOML"),
+        ('role = "heater"', 'role = "heater"\nplausible = true', "set exactly one of 'role' and 'replays', or"),
+        (METER, PLAUSIBLE.format("teltonika-rutx-snmp"), "'teltonika-rutx-snmp' has no Modbus points to serve"),
+        (METER, PLAUSIBLE.format("fronius-sunspec"), "'fronius-sunspec' has no Modbus points to serve"),
+        (METER, METER + BUS.replace("rs485", "other"), "bus 'other' has no meter; name it as 'bus' of one"),
+        (METER, METER + BUS + "baud = 100", r"buses\.0\.baud: "),
+        (METER, METER + BUS.replace("rtu", "tcp") + "strict = true", "bus 'rs485': 'device' and 'strict' belong to"),
+        (METER, METER + BUS.replace("rtu", "tcp") + "baud = 9600", "'baud' needs 'gateway_timeout_s'"),
+        (METER, METER + BUS.replace("rtu", "tls"), "'tls' is not simulated from a file"),
+        (METER, METER + BUS + "max_sessions = 1", "'max_sessions' does not fit transport 'rtu'"),
+        (METER, METER + BUS + "gateway_timeout_s = 1", "'gateway_timeout_s' belongs to transport 'tcp'"),
+        (METER, METER + FAULT.replace("dead", "bad_crc"), "'bad_crc' of meter 'heater' cannot happen on a bus of"),
     ],
 )
 def test_wrong_description_is_refused(site_file: Path, old: str, new: str, complaint: str) -> None:
@@ -135,7 +226,9 @@ def test_configuration_is_written_as_json_only(tmp_path: Path) -> None:
 def test_ports_follow_the_base_and_a_taken_one_is_named() -> None:
     first = make_site()
     first.start()
-    taken = first.servers["heater"].port
+    heater = first.servers["heater"]
+    assert isinstance(heater, MeterServer)
+    taken = heater.port
     second = make_site(port_base=taken)
     with pytest.raises(SimulatorError, match=f"port {taken} of 127.0.0.1 is in use"):
         second.start()
