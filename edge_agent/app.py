@@ -1,41 +1,39 @@
-"""The agent put together: builds its parts, starts their tasks, and ends them in good order."""
+"""The agent from its start to its end: what has to be there before it runs, signals, and crashes."""
 
 import asyncio
-import secrets
+import resource
 import signal
 import subprocess
 import sys
-import uuid
-from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
-from dataclasses import asdict
-from importlib.metadata import version
+from enum import Enum, auto
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import structlog
 
-from edge_agent.buffer import Buffer, open_buffer
-from edge_agent.domain.delivery import Policy
-from edge_agent.errors import AgentError
-from edge_agent.forwarder import Forwarder
-from edge_agent.health import HealthReporter
+from edge_agent.buffer.buffer import Buffer
+from edge_agent.buffer.opening import open_buffer
+from edge_agent.buffer.refuge import MAX_BYTES as REFUGE_BYTES
+from edge_agent.buffer.refuge import Refuge, is_writable
+from edge_agent.clock.clock import AgentClock
+from edge_agent.control.in_force import Boot, Start, choose
+from edge_agent.control.journal import Journal
+from edge_agent.control.keys import load_keys
+from edge_agent.control.signatures import Signatures
+from edge_agent.domain.keepalive import Keepalive
+from edge_agent.errors import AgentError, StorageUnavailable
+from edge_agent.identity import agent_version, read_boot_id
 from edge_agent.logs import configure_logging
-from edge_agent.meter_reader import bus_of, wall_clock_ms
-from edge_agent.poller import BusPoller, MeterStatus
-from edge_agent.recorder import Recorder
+from edge_agent.memory import share_one_heap
 from edge_agent.settings import Settings, read_password
-from edge_agent.site import SitePlan, load_site
-from edge_agent.uplink import Uplink, make_tls_context
-from edge_agent.uplink_connection import BrokerLogin
-from protocol.messages import Health, encode_health
-from protocol.topics import Up
+from edge_agent.site.compile import load_site
+from edge_agent.uplink.connection import BrokerLogin
+from edge_agent.uplink.tls import make_tls_context
+from edge_agent.uplink.uplink import Uplink
+from edge_agent.wiring import Agent
 
 log = structlog.get_logger()
-
-_BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
-_SCAN_IN_HAND_S = 5.0
-"""How long a poll may take beyond its bus's own timeout before it is cut off at the end."""
 
 
 def run_agent(settings: Settings) -> int:
@@ -44,11 +42,11 @@ def run_agent(settings: Settings) -> int:
     Raises: AgentError for what a person can put right.
     """
     configure_logging(settings.log)
-    plan = load_site(settings.site)
-    uplink = _make_uplink(settings)
-    _make_new_buffer(settings.buffer_path)
+    share_one_heap()
+    _allow_open_files()
     try:
-        asyncio.run(_run(settings, plan, uplink))
+        while _run_once(settings) is _Ended.DISK_IS_BACK:
+            log.info("buffer_returns_to_disk", path=str(settings.buffer_path))
     except BaseExceptionGroup as crash:
         error = _first_agent_error(crash)
         if error is not None:
@@ -58,112 +56,101 @@ def run_agent(settings: Settings) -> int:
     return 0
 
 
-async def _run(settings: Settings, plan: SitePlan, uplink: Uplink) -> None:
+class _Ended(Enum):
+    """Why a run ended in good order."""
+
+    STOPPED = auto()
+    DISK_IS_BACK = auto()
+    """The buffer was in memory, and the disk takes it again."""
+
+
+def _run_once(settings: Settings) -> _Ended:
+    clock = AgentClock()
+    start = _choose_configuration(settings, clock)
+    signatures = _make_signatures(settings)
+    uplink = _make_uplink(settings)
+    _make_new_buffer(settings.buffer_path)
+    return asyncio.run(_run(settings, start, signatures, uplink, clock))
+
+
+async def _run(settings: Settings, start: Start, signatures: Signatures, uplink: Uplink, clock: AgentClock) -> _Ended:
     stopping = asyncio.Event()
     _stop_on_signals(stopping)
-    buffer = open_buffer(
-        settings.buffer_path,
-        manifest=plan.manifest,
-        boot_id=read_boot_id(),
-        max_bytes=settings.buffer.max_bytes,
-        started_at_ms=wall_clock_ms(),
-    )
+    buffer = _open_buffer(settings, start, clock)
+    ended = _Ended.STOPPED
     try:
-        agent = _Agent(settings, plan, buffer, uplink)
+        agent = Agent(settings=settings, start=start, signatures=signatures, buffer=buffer, uplink=uplink, clock=clock)
+        watching = asyncio.create_task(_wait_for_disk(settings, stopping)) if buffer.is_in_memory else None
         await agent.run(stopping)
+        if watching is not None and await watching:
+            ended = _Ended.DISK_IS_BACK
     finally:
         await buffer.close()
     log.info("agent_stopped")
+    return ended
 
 
-class _Agent:
-    """All parts of a running agent."""
+def _open_buffer(settings: Settings, start: Start, clock: AgentClock) -> Buffer:
+    """Open the buffer on disk; where that takes nothing, in memory, so that the site does not go dark.
 
-    def __init__(self, settings: Settings, plan: SitePlan, buffer: Buffer, uplink: Uplink) -> None:
-        self._settings, self._plan, self._buffer, self._uplink = settings, plan, buffer, uplink
-        self._forwarder = _make_forwarder(settings, buffer, uplink)
-        self._recorder = Recorder(buffer=buffer, on_stored=self._forwarder.stored)
-        self._health = HealthReporter(
-            statuses=self._statuses,
-            buffer_stats=buffer.stats,
-            recorder_counters=lambda: _recorder_counters(self._recorder),
-            uplink_counters=lambda: _uplink_counters(uplink),
-            send=self._send_health,
-            now_ms=wall_clock_ms,
-            agent_version=agent_version(),
-            every_s=settings.uplink.health_every_s,
-        )
-        self._pollers = [
-            BusPoller(
-                plan=bus,
-                bus=bus_of(bus),
-                recorder=self._recorder,
-                now_ms=wall_clock_ms,
-                on_change=self._health.changed,
-            )
-            for bus in plan.buses
-        ]
-
-    async def run(self, stopping: asyncio.Event) -> None:
-        """Work until `stopping` is set, then finish what is in hand; a task that fails ends all."""
-        log.info(
-            "agent_started",
-            controller_id=self._settings.controller_id,
-            version=agent_version(),
-            meters=len(self._plan.meters),
-            stream=self._buffer.stream_id.hex(),
-        )
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                polling = [
-                    tasks.create_task(poller.run(stopping), name=f"poll {bus.config.id}")
-                    for poller, bus in zip(self._pollers, self._plan.buses, strict=True)
-                ]
-                serving = [tasks.create_task(part(), name=name) for name, part in self._services().items()]
-                await stopping.wait()
-                log.info("agent_stopping")
-                await self._finish(polling)
-                for task in (*polling, *serving):
-                    task.cancel()
-        finally:
-            # After a crash as well: what was read belongs on disk.
-            with suppress(AgentError):
-                await self._recorder.flush()
-
-    def _services(self) -> Mapping[str, Callable[[], Coroutine[Any, Any, None]]]:
-        return {
-            "recorder": self._recorder.run,
-            "uplink": self._uplink.run,
-            "forwarder": self._forwarder.run,
-            "health": self._health.run,
-        }
-
-    async def _finish(self, polling: list[asyncio.Task[None]]) -> None:
-        """Let the scans in hand arrive, store them, and deliver what can be delivered at once."""
-        longest_s = max(bus.config.timeout_s for bus in self._plan.buses)
-        await asyncio.wait(polling, timeout=longest_s + _SCAN_IN_HAND_S)
-        await self._recorder.flush()
-        await self._forwarder.stop()
-        await self._uplink.stop()
-
-    def _statuses(self) -> dict[str, MeterStatus]:
-        return {meter: status for poller in self._pollers for meter, status in poller.statuses.items()}
-
-    async def _send_health(self, health: Health) -> None:
-        await self._uplink.publish(Up.HEALTH, encode_health(health))
-
-
-def agent_version() -> str:
-    """Return the release that is installed."""
-    return version("meterhaul")
-
-
-def read_boot_id() -> bytes:
-    """Return 16 bytes that the kernel draws at each boot; random ones where it does not tell."""
+    Raises: SettingsError, AlreadyRunning, BufferCorrupt; StorageUnavailable when memory takes nothing either.
+    """
+    refuge = Refuge(settings.data_dir)
+    opening = partial(
+        open_buffer, manifest=start.in_force.plan.manifest, boot_id=read_boot_id(), started_at_ms=clock.now_ms()
+    )
     try:
-        return uuid.UUID(_BOOT_ID_FILE.read_text(encoding="ascii").strip()).bytes
-    except (OSError, ValueError):
-        return secrets.token_bytes(16)
+        return opening(settings.buffer_path, max_bytes=settings.buffer.max_bytes, refuge=refuge)
+    except StorageUnavailable as error:
+        reason = f"{error}; scans are kept in memory, and a power cut loses those that are not delivered"
+        log.error("running_in_memory", reason=reason)  # noqa: TRY400 - the message says it all
+        bound = min(REFUGE_BYTES, settings.buffer.max_bytes)
+        return opening(refuge.prepare(), max_bytes=bound, is_in_memory=True)
+
+
+async def _wait_for_disk(settings: Settings, stopping: asyncio.Event) -> bool:
+    """End the run when the disk takes files again, and say so; the next run brings home what is in memory."""
+    while not stopping.is_set():
+        if await asyncio.to_thread(is_writable, settings.data_dir):
+            stopping.set()
+            return True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(settings.buffer.disk_retry_s):
+                await stopping.wait()
+    return False
+
+
+def _allow_open_files() -> None:
+    """Raise the number of open files to what the system lets this process have: each bus may keep a connection."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _choose_configuration(settings: Settings, clock: AgentClock) -> Start:
+    """Decide by which site configuration to go.
+
+    Raises: SettingsError.
+    """
+    return choose(
+        Journal(settings.orders_path),
+        partial(load_site, settings.site),
+        Boot(read_boot_id().hex(), clock.monotonic_ms(), clock.now_ms()),
+        confirm_within_s=settings.orders.confirm_within_s,
+        accepts=settings.orders.site_from_hub,
+    )
+
+
+def _make_signatures(settings: Settings) -> Signatures:
+    """Read the hub's public keys.
+
+    Raises: SettingsError.
+    """
+    return Signatures(
+        controller_id=settings.controller_id,
+        keys=load_keys(settings.orders.keys),
+        allow_unsigned=settings.orders.allow_unsigned,
+    )
 
 
 def _make_new_buffer(path: Path) -> None:
@@ -175,7 +162,7 @@ def _make_new_buffer(path: Path) -> None:
     if not path.exists():
         with suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
-            make = "import pathlib, sys; from edge_agent import buffer_schema as b; b.connect(pathlib.Path(sys.argv[1])).close()"
+            make = "import pathlib, sys; from edge_agent.buffer import schema as b; b.connect(pathlib.Path(sys.argv[1])).close()"
             subprocess.run([sys.executable, "-c", make, path], stderr=subprocess.DEVNULL, check=False)
 
 
@@ -194,37 +181,11 @@ def _make_uplink(settings: Settings) -> Uplink:
             username=settings.broker_username,
             password=read_password(settings),
             tls=make_tls_context(ca=tls.ca, cert=tls.cert, key=tls.key) if tls else None,
-            keepalive_s=broker.keepalive_s,
         ),
+        keepalive=Keepalive(broker.keepalive_s, max_s=broker.keepalive_max_s),
         agent_version=agent_version(),
         boot_id=read_boot_id(),
     )
-
-
-def _recorder_counters(recorder: Recorder) -> dict[str, Any]:
-    return {"waiting_in_memory": recorder.held_scans, "is_storage_failing": recorder.is_storage_failing}
-
-
-def _make_forwarder(settings: Settings, buffer: Buffer, uplink: Uplink) -> Forwarder:
-    chosen = settings.uplink
-    return Forwarder(
-        buffer=buffer,
-        uplink=uplink,
-        policy=Policy(window=chosen.window, scans_per_batch=chosen.scans_per_batch, ack_timeout_s=chosen.ack_timeout_s),
-        send_every_s=chosen.send_every_s,
-        hello_every_s=chosen.hello_every_s,
-        backlog_bytes_per_s=chosen.backlog_bytes_per_s,
-        agent_version=agent_version(),
-        boot_id=read_boot_id(),
-    )
-
-
-def _uplink_counters(uplink: Uplink) -> dict[str, Any]:
-    return {
-        **asdict(uplink.stats),
-        "connected": uplink.is_connected,
-        "fault": None if uplink.fault is None else str(uplink.fault),
-    }
 
 
 def _stop_on_signals(stopping: asyncio.Event) -> None:

@@ -21,11 +21,15 @@ class AlreadyRunning(AgentError):
 
 
 class MeterUnreachable(AgentError):
-    """A meter or its gateway gave no usable answer: time may help, back off."""
+    """A meter or its gateway gave no answer in time: time may help, back off."""
 
 
 class BusUnreachable(MeterUnreachable):
     """Nobody accepts a connection at the address of the bus: all its meters are silent for one reason."""
+
+
+class MeterGarbled(AgentError):
+    """Something answered, but not properly: a wrong check, function, length or frame. The meter may well be there."""
 
 
 class MeterRefused(AgentError):

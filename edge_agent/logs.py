@@ -2,11 +2,23 @@
 
 import logging
 import sys
+from collections import deque
 from typing import TextIO
 
 import structlog
+from structlog.typing import EventDict, WrappedLogger
 
 from edge_agent.settings import LogSettings
+
+_LINES_KEPT, _LINE_CHARACTERS = 100, 600
+
+_as_json = structlog.processors.JSONRenderer()
+_kept: deque[str] = deque(maxlen=_LINES_KEPT)
+
+
+def last_lines() -> list[str]:
+    """Return the newest log lines as JSON, oldest first, each cut to a bearable length."""
+    return list(_kept)
 
 
 def configure_logging(settings: LogSettings, stream: TextIO | None = None) -> None:
@@ -19,11 +31,18 @@ def configure_logging(settings: LogSettings, stream: TextIO | None = None) -> No
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
-            structlog.dev.ConsoleRenderer(colors=out.isatty()) if as_text else structlog.processors.JSONRenderer(),
+            _keep,
+            structlog.dev.ConsoleRenderer(colors=out.isatty()) if as_text else _as_json,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(file=out),
         cache_logger_on_first_use=False,
     )
-    # The Modbus library logs each fault that `edge_agent.modbus` raises; either log or raise, not both.
+    # The Modbus library logs each fault that `edge_agent.bus` raises; either log or raise, not both.
     logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
+
+
+def _keep(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
+    """Keep a line for whoever asks what happened here."""
+    _kept.append(str(_as_json(logger, name, dict(event)))[:_LINE_CHARACTERS])
+    return event

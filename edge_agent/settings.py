@@ -1,20 +1,21 @@
 """The agent's own settings: defaults, then agent.toml, then the environment. The only reader of the environment.
 
-What is polled and how stands in the site configuration (`edge_agent.site`), not here.
+What is polled and how stands in the site configuration (`edge_agent.site.plan`), not here.
 """
 
 import difflib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from edge_agent.config_files import explain, read_toml
 from edge_agent.errors import SettingsError
 from protocol import limits
 from protocol.identifiers import ControllerId
+from protocol.site_config import SendSchedule
 
 DEFAULT_PATH = Path("/etc/meterhaul/agent.toml")
 ENVIRONMENT_PREFIX = "METERHAUL_EDGE_"
@@ -58,6 +59,9 @@ class BrokerSettings(_Section):
     username: str | None = Field(default=None, min_length=1)
     password_file: FilePath | None = None
     keepalive_s: int = Field(default=1200, ge=5, le=65_535)
+    """The longest silence to begin with. The agent lowers it where the network forgets sooner."""
+    keepalive_max_s: int = Field(default=3600, ge=5, le=65_535)
+    """How far it may be raised so that rare batches are the only signs of life."""
     tls: TlsSettings | None = None
 
     @property
@@ -67,11 +71,23 @@ class BrokerSettings(_Section):
 
 
 class UplinkSettings(_Section):
-    """How often and how much is sent."""
+    """How often and how much is sent. The site configuration's own `[uplink]` wins where it says something."""
 
+    send: SendSchedule = SendSchedule.EVERY
     send_every_s: float = Field(default=60, ge=0.1, le=86_400)
-    hello_every_s: float = Field(default=300, ge=1, le=86_400)
-    health_every_s: float = Field(default=900, ge=1, le=86_400)
+    """With `send = "every"`."""
+    spread_s: float = Field(default=300, ge=0, le=1_500)
+    """With `send = "half_hour"`: controllers share out the boundary over this time."""
+    monthly_budget_mb: float | None = Field(default=None, gt=0, le=1_000_000)
+    """Millions of bytes per UTC month, headers of TCP/IP included; None = no budget."""
+    thin_gauges: bool = False
+    """Whether gauges may be reported less often when wider batches are not enough for the budget."""
+    interface: str | None = Field(default=None, pattern=r"^[^\s/]{1,15}$")
+    """Count all bytes of this network interface; None counts those of our own connection."""
+    hello_every_s: float = Field(default=21_600, ge=1, le=86_400)
+    health_every_s: float = Field(default=21_600, ge=1, le=86_400)
+    health_pause_s: float = Field(default=300, ge=0.1, le=86_400)
+    """At least so long between two reports of health, however often something changes."""
     ack_timeout_s: float = Field(default=20, ge=0.1, le=3_600)
     window: int = Field(default=4, ge=1, le=64)
     scans_per_batch: int = Field(default=720, ge=1, le=limits.SEQUENCES_PER_BATCH_MAX)
@@ -83,6 +99,34 @@ class BufferSettings(_Section):
     """How much of the card the scans may take."""
 
     max_bytes: int = Field(default=512 * _MIB, ge=2 * _MIB)
+    disk_retry_s: float = Field(default=60, ge=0.1, le=86_400)
+    """How often a disk that took nothing at the start is tried again, while scans are kept in memory."""
+
+
+class PollingSettings(_Section):
+    """What polling may take at once."""
+
+    lines_at_once: int = Field(default=400, ge=1, le=10_000)
+    """How many buses are polled at the same time, where an agent has more: sockets, and what a modem pool bears."""
+
+
+class OrdersSettings(_Section):
+    """What the hub may order here, and how it proves that it is the hub."""
+
+    keys: tuple[FilePath, ...] = ()
+    """Public keys of the hub as PEM files; several, while one takes the place of another."""
+    allow_unsigned: bool = False
+    """Follow orders without a signature: for a broker that only the hub and this controller can reach."""
+    site_from_hub: bool = True
+    """Whether a configuration from the hub takes the place of this controller's own site file."""
+    confirm_within_s: float = Field(default=600, ge=1, le=86_400)
+    """With a new configuration the hub has to be reached within this, or the one before comes back."""
+
+    @field_validator("keys", mode="before")
+    @classmethod
+    def _split(cls, given: object) -> object:
+        """Take a comma-separated list, as an environment variable gives it."""
+        return [part.strip() for part in given.split(",") if part.strip()] if isinstance(given, str) else given
 
 
 class LogSettings(_Section):
@@ -100,13 +144,25 @@ class Settings(_Section):
     site: FilePath = Path("/etc/meterhaul/site.toml")
     broker: BrokerSettings
     uplink: UplinkSettings = UplinkSettings()
+    polling: PollingSettings = PollingSettings()
     buffer: BufferSettings = BufferSettings()
+    orders: OrdersSettings = OrdersSettings()
     log: LogSettings = LogSettings()
 
     @property
     def buffer_path(self) -> Path:
         """Return the file that holds the scans."""
         return self.data_dir / "buffer.sqlite3"
+
+    @property
+    def orders_path(self) -> Path:
+        """Return the file that holds what the hub ordered."""
+        return self.data_dir / "orders.sqlite3"
+
+    @property
+    def socket_path(self) -> Path:
+        """Return the socket at which the running agent answers commands."""
+        return self.data_dir / "agent.sock"
 
     @property
     def broker_username(self) -> str:
@@ -131,6 +187,26 @@ def load_settings(path: Path, environment: Mapping[str, str] | None = None) -> S
     settings = Settings.model_validate(_with_absolute_paths(settings.model_dump(), path.absolute().parent))
     _check_files(settings, path)
     return settings
+
+
+class ServiceManager(NamedTuple):
+    """What systemd asked of this process."""
+
+    notify_socket: str | None = None
+    watchdog_s: float | None = None
+    """How long it may keep silent before it is restarted; None = for ever."""
+
+
+def read_service_manager(environment: Mapping[str, str] | None = None) -> ServiceManager:
+    """Read what the service manager says of itself; nothing where there is none.
+
+    `environment` is the process's own unless given.
+    Source: sd_notify(3), sd_watchdog_enabled(3).
+    """
+    given = os.environ if environment is None else environment
+    microseconds, watched = given.get("WATCHDOG_USEC", ""), given.get("WATCHDOG_PID")
+    is_watched = microseconds.isdecimal() and int(microseconds) > 0 and watched in (None, str(os.getpid()))
+    return ServiceManager(given.get("NOTIFY_SOCKET"), int(microseconds) / 1e6 if is_watched else None)
 
 
 def read_password(settings: Settings) -> str | None:
@@ -201,6 +277,8 @@ def _with_absolute_paths(values: Mapping[str, Any], base: Path) -> dict[str, Any
 def _absolute(value: object, base: Path) -> object:
     if isinstance(value, dict):
         return _with_absolute_paths(value, base)
+    if isinstance(value, tuple):
+        return tuple(_absolute(item, base) for item in value)
     return base / value if isinstance(value, Path) else value
 
 
@@ -212,6 +290,7 @@ def _check_files(settings: Settings, path: Path) -> None:
         "broker.tls.ca": tls.ca,
         "broker.tls.cert": tls.cert,
         "broker.tls.key": tls.key,
+        **{f"orders.keys[{index}]": key for index, key in enumerate(settings.orders.keys)},
     }
     for key, file in named.items():
         if file is not None and not file.is_file():

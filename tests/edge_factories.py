@@ -6,12 +6,14 @@ from pathlib import Path
 
 from factories import make_manifest
 
-from edge_agent.buffer import Buffer, open_buffer
+from edge_agent.buffer.buffer import Buffer
+from edge_agent.buffer.opening import open_buffer
 from protocol.manifest import Manifest
 from protocol.ranges import Range
 from protocol.scans import Entry, Gap, Scan
 
 START_MS = 1_700_000_000_000
+BOOT = b"boot-1".ljust(16)
 MANIFEST = make_manifest((3, 20))
 """Layout 0 has 3 points, layout 1 has 20."""
 
@@ -31,11 +33,16 @@ def make_scans(first: int, last: int, *, layout: int = 0) -> list[Scan]:
 
 @asynccontextmanager
 async def opened(
-    directory: Path, *, manifest: Manifest = MANIFEST, max_bytes: int = 64 * 2**20
+    directory: Path,
+    *,
+    manifest: Manifest = MANIFEST,
+    max_bytes: int = 64 * 2**20,
+    boot_id: bytes = BOOT,
+    name: str = "buffer.sqlite",
 ) -> AsyncIterator[Buffer]:
     """Open the buffer of a data directory for one run of the agent."""
     buffer = open_buffer(
-        directory / "buffer.sqlite", manifest=manifest, boot_id=b"boot", max_bytes=max_bytes, started_at_ms=START_MS
+        directory / name, manifest=manifest, boot_id=boot_id, max_bytes=max_bytes, started_at_ms=START_MS
     )
     try:
         yield buffer

@@ -5,7 +5,8 @@ from typing import Any
 
 import factories
 
-from edge_agent.site import SitePlan, compile_site
+from edge_agent.site.compile import compile_site
+from edge_agent.site.plan import SitePlan
 from protocol.profile import Point, Profile
 from protocol.site_config import SiteConfig
 

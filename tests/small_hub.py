@@ -1,5 +1,7 @@
 """A hub small enough to see through: keeps what it commits in memory, and answers as the contract says."""
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hub_client import HubClient
@@ -26,6 +28,8 @@ class SmallHub(HubClient):
     """Hears nothing at all, though the broker delivers."""
     acks_batches: bool = True
     pace_bytes_per_s: int = 0
+    now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+    """What it says of the time; 0 for nothing."""
     committed: dict[bytes, RangeSet] = field(default_factory=dict)
     contents: dict[tuple[bytes, int], Scan | Gap] = field(default_factory=dict)
     manifests: dict[bytes, Manifest] = field(default_factory=dict)
@@ -75,7 +79,8 @@ class SmallHub(HubClient):
 
     def _ack(self, streams: list[bytes], *, nonce: int = 0, wanted: tuple[bytes, ...] = ()) -> None:
         states = tuple(StreamState(stream_id, self._held(stream_id), _NOTHING, _NOTHING) for stream_id in streams)
-        self.say(Down.ACK, encode_ack(Ack(self.incarnation, states, nonce, wanted, self.pace_bytes_per_s)))
+        now_ms = self.now_ms() if nonce else 0
+        self.say(Down.ACK, encode_ack(Ack(self.incarnation, states, nonce, wanted, self.pace_bytes_per_s, now_ms)))
 
     def _held(self, stream_id: bytes) -> RangeSet:
         return self.committed.get(stream_id, _NOTHING)

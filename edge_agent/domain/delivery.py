@@ -1,19 +1,21 @@
 """What the agent believes the hub has, and therefore what it sends next. Pure: time is an argument.
 
 Everything below a stream's `next` must be accounted for at the hub: as a scan, or as the gap record
-that `edge_agent.buffer` writes where it no longer has one. Order is policy (live first, then backlog,
+that `edge_agent.buffer.buffer` writes where it no longer has one. Order is policy (live first, then backlog,
 oldest first); the contract does not depend on it.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
 from edge_agent.domain.backoff import backoff_s
 from protocol import limits
-from protocol.messages import Ack
+from protocol.messages import Ack, StreamState
 from protocol.ranges import Range, RangeSet
 
 _BACKOFF_CAP_S = 600.0
+_NOTHING = RangeSet()
 _NAMED_IN_TURN = 8
 """Settled streams in an ordinary hello: a restored hub finds out by itself, and a hello stays small."""
 
@@ -23,7 +25,7 @@ class Policy:
     """How much is under way at a time, and how long an answer may take."""
 
     window: int = 4
-    """Batches in flight; one place is kept for live data."""
+    """Batches in flight; the last free place is kept for live data, and there is always one for it."""
     scans_per_batch: int = 720
     ack_timeout_s: float = 20.0
 
@@ -36,6 +38,8 @@ class AckEffect(Enum):
     UPDATED = auto()
     REWOUND = auto()
     """The hub's database has gone back in time: all belief is dropped, a hello is due."""
+    DOUBTFUL = auto()
+    """The hub does not name what it once confirmed: a hello finds out whether it went back in time."""
 
 
 @dataclass(slots=True)
@@ -61,6 +65,7 @@ class InFlight:
     stream_id: bytes
     range: Range
     deadline_s: float
+    is_live: bool = False
 
 
 class Delivery:
@@ -71,6 +76,8 @@ class Delivery:
         self.policy = policy
         self.incarnation = incarnation
         self.streams: dict[bytes, Belief] = {}
+        self.withheld: Mapping[bytes, RangeSet] = {}
+        """Numbers that must not be sent yet, by stream: their scans have no time."""
         self.in_flight: list[InFlight] = []
         self.timeouts = 0
         """Time-outs since the last acknowledgement that moved something."""
@@ -81,6 +88,10 @@ class Delivery:
         self._newest_news: bytes | None = None
         """The stream whose committed set grew last."""
         self._turn = 0
+        self._told_lowest: dict[bytes, int] = {}
+        """The lowest number held, as the last hello said it: acks leave out what lies below."""
+        self._doubted: dict[bytes, int] = {}
+        """Where an ack last began above something confirmed: asked about once."""
 
     def add_stream(self, stream_id: bytes, belief: Belief, *, live: bool = False) -> None:
         """Take up a stream; the one that `live` names is the one that grows."""
@@ -92,6 +103,8 @@ class Delivery:
         """Forget a stream of which nothing is left to account for."""
         self.streams.pop(stream_id, None)
         self._uncertain.discard(stream_id)
+        self._told_lowest.pop(stream_id, None)
+        self._doubted.pop(stream_id, None)
         self.in_flight = [flight for flight in self.in_flight if flight.stream_id != stream_id]
 
     @property
@@ -124,9 +137,13 @@ class Delivery:
     def connected(self) -> None:
         """Begin again after a connection was made: nothing is in flight, the newest scans are live."""
         self.in_flight.clear()
+        self._live_from = 1
+        self.caught_up()
+
+    def caught_up(self) -> None:
+        """Count but the newest scans as live, after many came at once: the rest is backlog."""
         if self._live is not None:
-            belief = self.streams[self._live]
-            self._live_from = max(1, belief.next - self.policy.scans_per_batch)
+            self._live_from = max(self._live_from, self.streams[self._live].next - self.policy.scans_per_batch)
 
     def on_ack(self, ack: Ack, now_s: float) -> AckEffect:
         """Take in what the hub says it has."""
@@ -136,10 +153,12 @@ class Delivery:
         rewound = ack.incarnation > self.incarnation
         if rewound:
             self._forget_belief(ack.incarnation)
+        is_doubtful = False
         for state in ack.streams:
             belief = self.streams.get(state.stream_id)
             if belief is None:
                 continue
+            is_doubtful |= self._leaves_out_confirmed(state)
             before = belief.committed
             belief.committed = belief.committed | state.held
             belief.safe = belief.safe | state.safe
@@ -155,7 +174,22 @@ class Delivery:
         ]
         if ack.answers_hello:
             self._hub_is_awake(now_s)
-        return AckEffect.REWOUND if rewound and self._uncertain else AckEffect.UPDATED
+        if rewound and self._uncertain:
+            return AckEffect.REWOUND
+        return AckEffect.DOUBTFUL if is_doubtful else AckEffect.UPDATED
+
+    def named(self, stream_id: bytes, lowest_held: int) -> None:
+        """Note what a hello says of a stream."""
+        self._told_lowest[stream_id] = lowest_held
+
+    def doubt(self, stream_id: bytes, numbers: Range) -> None:
+        """Believe no longer that the hub has these numbers: they are sent again, unless it says that it has them.
+
+        Raises: KeyError for an unknown stream.
+        """
+        belief = self.streams[stream_id]
+        belief.committed -= RangeSet([numbers])
+        belief.safe -= RangeSet([numbers])
 
     def failed(self, stream_id: bytes, refused: Range) -> None:
         """Note that the broker would not take a batch; it becomes due for sending again."""
@@ -172,7 +206,10 @@ class Delivery:
 
     def next_live(self) -> tuple[bytes, Range] | None:
         """Return the live scans to send now: those that came since the last time."""
-        if self._live is None or len(self.in_flight) >= self.policy.window or self._live in self._uncertain:
+        if self._live is None or self._live in self._uncertain:
+            return None
+        # However small the window: backlog that is under way never keeps live scans waiting.
+        if len(self.in_flight) >= self.policy.window and any(flight.is_live for flight in self.in_flight):
             return None
         belief = self.streams[self._live]
         fresh = self._unsent(self._live) & RangeSet([(self._live_from, belief.next)])
@@ -204,8 +241,9 @@ class Delivery:
         wait_s = self.policy.ack_timeout_s + backoff_s(
             self.timeouts, jitter, first_s=self.policy.ack_timeout_s, cap_s=_BACKOFF_CAP_S
         )
-        self.in_flight.append(InFlight(stream_id, sent, now_s + wait_s))
-        if stream_id == self._live and sent.last >= self._live_from:
+        is_live = stream_id == self._live and sent.last >= self._live_from
+        self.in_flight.append(InFlight(stream_id, sent, now_s + wait_s, is_live=is_live))
+        if is_live:
             self._live_from = sent.last + 1
 
     def outstanding(self) -> int:
@@ -216,9 +254,7 @@ class Delivery:
         """After an answered hello the long waits of a silent time are over."""
         self.timeouts = 0
         latest_s = now_s + self.policy.ack_timeout_s
-        self.in_flight = [
-            InFlight(flight.stream_id, flight.range, min(flight.deadline_s, latest_s)) for flight in self.in_flight
-        ]
+        self.in_flight = [replace(flight, deadline_s=min(flight.deadline_s, latest_s)) for flight in self.in_flight]
 
     def _forget_belief(self, incarnation: int) -> None:
         self.incarnation = incarnation
@@ -228,13 +264,31 @@ class Delivery:
             belief.safe = RangeSet()
         self._uncertain = set(self.streams)
         self._newest_news = None
+        self._doubted.clear()
+
+    def _leaves_out_confirmed(self, state: StreamState) -> bool:
+        """Say whether a range of an ack begins right above a number that was once confirmed.
+
+        The hub names whole ranges, down to the lowest number of the last hello. Without a restored
+        database this happens too (acks that overtake each other, a range in quarantine), so it is only a
+        reason to ask, once per place.
+        """
+        told_lowest = self._told_lowest.get(state.stream_id)
+        if told_lowest is None:
+            return False
+        committed = self.streams[state.stream_id].committed
+        for first, _ in state.held:
+            if first > told_lowest and first - 1 in committed and self._doubted.get(state.stream_id) != first:
+                self._doubted[state.stream_id] = first
+                return True
+        return False
 
     def _is_pressing(self, stream_id: bytes) -> bool:
         return stream_id in {self._live, self._newest_news} or bool(self.streams[stream_id].outstanding)
 
     def _unsent(self, stream_id: bytes) -> RangeSet:
         under_way = RangeSet([flight.range for flight in self.in_flight if flight.stream_id == stream_id])
-        return self.streams[stream_id].outstanding - under_way
+        return self.streams[stream_id].outstanding - under_way - self.withheld.get(stream_id, _NOTHING)
 
     def _bounded(self, chosen: Range) -> Range:
         return Range(chosen.first, min(chosen.last, chosen.first + self.policy.scans_per_batch - 1))

@@ -41,15 +41,39 @@ def plan_reads(points: Iterable[Point], settings: ModbusSettings, default_unit_i
     """
     chosen = tuple(points)
     _refuse_unreadable(chosen, settings)
+    return plan_requests(chosen, settings, default_unit_id)
+
+
+def plan_requests(points: Iterable[Point], settings: ModbusSettings, default_unit_id: int) -> tuple[ReadRequest, ...]:
+    """Plan as `plan_reads` does, for points that are known to be readable or are tried."""
 
     def place(point: Point) -> tuple[int, Table]:
         return (default_unit_id if point.unit_id is None else point.unit_id, point.table)
 
-    ordered = sorted(chosen, key=lambda point: (*place(point), point.address, point.words))
+    ordered = sorted(points, key=lambda point: (*place(point), point.address, point.words))
     requests: list[ReadRequest] = []
     for (unit_id, table), group in groupby(ordered, key=place):
-        requests.extend(_request(unit_id, table, run) for run in _runs(group, settings))
+        requests.extend(request_for(unit_id, table, run) for run in _runs(group, settings))
     return tuple(requests)
+
+
+def readable(points: Iterable[Point], settings: ModbusSettings) -> tuple[Point, ...]:
+    """Return the points that `plan_reads` would not refuse."""
+    chosen = tuple(points)
+    names = {point.name for point in chosen}
+    return tuple(point for point in chosen if _fault(point, settings, names) is None)
+
+
+def request_for(unit_id: int, table: Table, run: Sequence[Point]) -> ReadRequest:
+    """Build the one request that reads points of a table, ascending by address."""
+    start = run[0].address
+    return ReadRequest(
+        unit_id=unit_id,
+        table=table,
+        address=start,
+        count=max(_end(point) for point in run) - start,
+        points=tuple(PlannedPoint(point, point.address - start) for point in run),
+    )
 
 
 def _runs(ordered: Iterable[Point], settings: ModbusSettings) -> Iterable[list[Point]]:
@@ -76,17 +100,6 @@ def _fits(start: int, end: int, point: Point, settings: ModbusSettings) -> bool:
         max(end, _end(point)) - start <= _limit(point.table, settings)
         and point.address - end <= settings.max_hole
         and not _is_forbidden(end, point.address, settings)
-    )
-
-
-def _request(unit_id: int, table: Table, run: list[Point]) -> ReadRequest:
-    start = run[0].address
-    return ReadRequest(
-        unit_id=unit_id,
-        table=table,
-        address=start,
-        count=max(_end(point) for point in run) - start,
-        points=tuple(PlannedPoint(point, point.address - start) for point in run),
     )
 
 

@@ -59,7 +59,7 @@ def unpack(row: Row) -> Scan | Gap:
 
     Raises: UnreadableRow.
     """
-    if row.body[:_CHECKSUM_BYTES] != _checksum(row.layout, row.observed_at_ms, row.body[_CHECKSUM_BYTES:]):
+    if not _is_sound(row):
         message = "the row's checksum does not fit its content"
         raise UnreadableRow(message)
     # The checksum held, so from here on the bytes are what `pack` wrote.
@@ -72,6 +72,14 @@ def unpack(row: Row) -> Scan | Gap:
         return Scan(row.layout, row.observed_at_ms, tuple(reader.values()))
     values = tuple(reader.value() if has_value(code) else None for code in quality)
     return Scan(row.layout, row.observed_at_ms, values, quality)
+
+
+def _is_sound(row: Row) -> bool:
+    try:
+        return row.body[:_CHECKSUM_BYTES] == _checksum(row.layout, row.observed_at_ms, row.body[_CHECKSUM_BYTES:])
+    except (TypeError, struct.error):
+        # A damaged cell may have any length, and even another type than its column.
+        return False
 
 
 def _sealed(layout: int | None, observed_at_ms: int, body: bytearray) -> Row:

@@ -37,6 +37,8 @@ class Box:
     copies: list[Disk] = field(default_factory=list)
     shelved: bool = False
     """Switched off for good."""
+    knows_time: bool = True
+    """Whether its clock is trusted."""
 
 
 class Agent:
@@ -93,18 +95,40 @@ class Agent:
         if self.disk.full or not self.in_hand:
             return
         given_up = self.overflow if self.world.keeps(Rule.OVERFLOW_LEAVES_GAP) else []
-        contents: list[Content] = [GapReason.NOT_STORED] * len(given_up)
-        contents += [scan.identity for scan in self.in_hand]
-        stored = self.disk.append(self.live, contents)
-        for number, scan in enumerate([*given_up, *self.in_hand], start=stored.first):
-            self.world.ledger.put(scan, Place(self.key(self.live), number))
+        gaps: list[Content] = [GapReason.NOT_STORED] * len(given_up)
+        identities: list[Content] = [scan.identity for scan in self.in_hand]
+        if not self.box.knows_time and not self.world.keeps(Rule.WAITING_KEEP_THEIR_NUMBERS):
+            self.disk.unnumbered += identities
+            self._append(gaps, given_up)
+        else:
+            self._append(gaps + identities, [*given_up, *self.in_hand])
         for scan in given_up:
             scan.not_stored = True
         self.in_hand, self.overflow = [], []
+
+    def _append(self, contents: list[Content], scans: list[Served]) -> None:
+        """Number contents, which may have to wait for a trusted clock."""
+        stored = self.disk.append(self.live, contents)
+        if not self.box.knows_time:
+            self.disk.streams[self.live].waiting.update(range(stored.first, stored.last + 1))
+        for number, scan in enumerate(scans, start=stored.first):
+            self.world.ledger.put(scan, Place(self.key(self.live), number))
         if self.world.keeps(Rule.FSYNC_BEFORE_SEND):
             self.disk.sync()
         self.delivery.stored(self.live, stored.last)
         self.make_room()
+
+    def stamp(self) -> None:
+        """Give scans that wait their time, once it is known: all of one stream, in one transaction."""
+        if self.disk.full or not self.box.knows_time:
+            return
+        stream = next((stream for stream in self.disk.streams.values() if stream.waiting), None)
+        if stream is not None:
+            self.disk.sync()
+            stream.waiting.clear()
+        unnumbered, self.disk.unnumbered = self.disk.unnumbered, []
+        if unnumbered:
+            self._append(unnumbered, [self.world.ledger[int(identity)] for identity in unnumbered])
 
     def save_belief(self) -> None:
         """Write down what the hub is believed to have, in one transaction."""
@@ -207,6 +231,11 @@ class Agent:
 
     def send(self) -> None:
         """Send one batch, live or backlog."""
+        if self.world.keeps(Rule.WAITING_ARE_NOT_SENT):
+            self.delivery.withheld = {
+                name: RangeSet((number, number) for number in stream.waiting)
+                for name, stream in self.disk.streams.items()
+            }
         choices = [self.delivery.next_live(), self.delivery.next_backlog()]
         self.rng.shuffle(choices)
         chosen = next((choice for choice in choices if choice), None)

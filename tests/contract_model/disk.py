@@ -22,10 +22,14 @@ class StoredStream:
     next: int = 1
     committed: RangeSet = field(default_factory=RangeSet)
     safe: RangeSet = field(default_factory=RangeSet)
+    waiting: set[int] = field(default_factory=set)
+    """Numbers of scans that wait for a trusted clock."""
 
     def copy(self) -> "StoredStream":
         """Copy it as a card is copied."""
-        return StoredStream(self.manifest, dict(self.rows), set(self.damaged), self.next, self.committed, self.safe)
+        twin = StoredStream(self.manifest, dict(self.rows), set(self.damaged), self.next, self.committed, self.safe)
+        twin.waiting = set(self.waiting)
+        return twin
 
     @property
     def scan_numbers(self) -> list[int]:
@@ -47,11 +51,14 @@ class Disk:
     full: bool = False
     """It takes nothing: full, or gone read-only."""
     unsynced: list[tuple[bytes, int]] = field(default_factory=list)
+    unnumbered: list[Content] = field(default_factory=list)
+    """Scans that wait for a trusted clock, with a rule taken away."""
 
     def copy(self) -> "Disk":
         """Copy the card; what was not yet synced is not on the copy."""
         twin = Disk({name: stream.copy() for name, stream in self.streams.items()}, self.incarnation)
         twin.unsynced = list(self.unsynced)
+        twin.unnumbered = list(self.unnumbered)
         twin.cut_power()
         return twin
 
@@ -87,7 +94,8 @@ class Disk:
         stream = self.streams[stream_id]
         contents: list[Content] = []
         for number in range(numbers.first, numbers.last + 1):
-            damaged, absent = number in stream.damaged, number not in stream.rows
+            damaged = number in stream.damaged
+            absent = number not in stream.rows or number in stream.waiting
             if (damaged and not damage_is_gap) or (absent and not absence_is_gap):
                 raise Unreadable
             if damaged:

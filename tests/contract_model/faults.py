@@ -139,6 +139,14 @@ def power_cut(world: World, rng: Random) -> None:
     _kill(_box(world, rng), power_cut=True)
 
 
+def time_unknown(world: World, rng: Random) -> Callable[[World], None]:
+    """Cut a controller's power, after which it does not know the time for a while."""
+    box = _box(world, rng)
+    _kill(box, power_cut=True)
+    box.knows_time = False
+    return lambda _world: setattr(box, "knows_time", True)
+
+
 def reconfigured(world: World, rng: Random) -> None:
     """Restart an agent with other meters, and so with a manifest that the hub does not know."""
     box = _box(world, rng)
@@ -222,6 +230,7 @@ FAULTS: dict[str, Fault] = {
         content_forged,
         agent_killed,
         power_cut,
+        time_unknown,
         reconfigured,
         reimaged,
         card_copied,

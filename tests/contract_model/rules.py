@@ -11,6 +11,10 @@ class Rule(StrEnum):
     """Every start of an agent draws a new stream id."""
     FSYNC_BEFORE_SEND = auto()
     """A scan is on the disk before anything else may see it."""
+    WAITING_KEEP_THEIR_NUMBERS = auto()
+    """A scan that waits for a trusted clock has its number from the beginning."""
+    WAITING_ARE_NOT_SENT = auto()
+    """A scan that waits for a trusted clock is not sent before it has its time."""
     RESEND_AFTER_TIMEOUT = auto()
     """A batch that no ack covers in time is sent again."""
     FORGET_ONLY_SAFE = auto()

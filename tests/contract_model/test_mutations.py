@@ -16,6 +16,7 @@ FOCUS: dict[Rule, tuple[str, ...]] = {
     Rule.REWIND_IS_WRITTEN_DOWN: _HISTORY_GOES_BACK,
     Rule.RAISE_WHEN_AGENT_IS_AHEAD: ("restored_from_any", "agent_killed"),
     Rule.FORGOTTEN_LEAVES_GAP: _HISTORY_GOES_BACK,
+    Rule.WAITING_KEEP_THEIR_NUMBERS: ("time_unknown", "card_copied", "older_copy_put_back", "card_cloned"),
     Rule.CLOSED_ANEW: ("reimaged", "bad_line"),
 }
 """Faults that a rule is there for and that are rare in a plan drawn from all: they are drawn more often."""

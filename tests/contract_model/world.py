@@ -216,6 +216,7 @@ class World:
         if draw < 0.15:
             agent.poll()
         elif draw < 0.3:
+            agent.stamp()
             agent.store()
         elif draw < 0.65:
             agent.talk()
@@ -245,6 +246,7 @@ class World:
         self.broker.refuses.clear()
         for box in self.running:
             box.disk.full = False
+            box.knows_time = True
             box.agent = box.agent or Agent(self, box)
 
     def comes_to_rest(self) -> bool:
@@ -270,6 +272,8 @@ class World:
         if agent is None:
             return
         self.now += HELLO_EVERY
+        for _ in box.disk.streams:
+            agent.stamp()
         agent.store()
         for _ in range(_TALKS_PER_ROUND):
             self.now += 1

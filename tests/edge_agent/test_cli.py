@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,9 @@ from scripted_modbus import Answer, scripted_server, with_bytes, with_registers,
 from site_factories import make_energy_point, make_meter_config, make_point, make_profile, make_site_config
 
 from demo.processes import free_port
-from edge_agent.buffer import open_buffer
+from edge_agent.buffer.opening import open_buffer
 from edge_agent.cli import main
-from edge_agent.site import compile_site
+from edge_agent.site.compile import compile_site
 from protocol.profile import Profile
 from protocol.ranges import RangeSet
 from protocol.scans import Scan
@@ -56,6 +57,24 @@ def ask(arguments: Callable[[int], list[str]], *script: Answer) -> int:
     return asyncio.run(inner())
 
 
+def test_check_of_a_collector_shows_the_first_of_its_buses(
+    configure: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = configure(ONE_POINT)
+    site = json.loads((path.parent / "site.json").read_text(encoding="utf-8"))
+    [bus] = site["buses"]
+    site["buses"] = [
+        bus | {"id": f"hut-{n}", "host": f"10.0.0.{n}", "meters": [make_meter_config(f"m{n}")]} for n in range(1, 31)
+    ]
+    (path.parent / "site.json").write_text(json.dumps(site), encoding="utf-8")
+    assert main(["check", "--config", str(path)]) == 0
+    shown = capsys.readouterr().out
+    assert "bus hut-20 at 10.0.0.20:502" in shown
+    assert "hut-21" not in shown
+    assert "and 10 more buses; --json shows all" in shown
+    assert "30 meters, 30 points" in shown
+
+
 def test_check_shows_requests_points_and_amount(
     configure: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -75,6 +94,43 @@ def test_check_prints_json(configure: Callable[..., Path], capsys: pytest.Captur
     assert report["readings_per_day"] == 1_728_000
 
 
+def test_check_tells_time_traffic_and_policies(
+    configure: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", "--config", str(configure(TWO_REQUESTS))]) == 0
+    out = capsys.readouterr().out
+    assert "one cycle takes about 100 ms (a round trip of 50 ms); busy 100.0% of the time" in out
+    assert re.search(r"^  heater +test-meter +1 +100 ms +every +2 +2 +100 ms$", out, re.MULTILINE)
+    assert re.search(r"^about [0-9.]+ MB per month on the line, no budget set$", out, re.MULTILINE)
+
+
+def test_check_warns_when_the_budget_will_not_last(
+    configure: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = configure(TWO_REQUESTS, agent="[uplink]\nmonthly_budget_mb = 1\n")
+    assert main(["check", "--config", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert "of a budget of 1.0 MB" in out
+    assert "warning: the line is expected to carry " in out
+
+
+def test_check_refuses_a_cycle_that_never_fits_its_period(
+    configure: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = configure()
+    site = make_site_config(
+        [make_meter_config("heater", period_s=0.05)],
+        [TWO_REQUESTS],
+        host=None,
+        serial={"device": "/dev/x", "baud": 1200},
+    )
+    (tmp_path / "site.json").write_text(site.model_dump_json(), encoding="utf-8")
+    assert main(["check", "--config", str(config)]) == 78
+    err = capsys.readouterr().err
+    assert "site.json: bus 'bus-1' needs at least 0.38 s for one cycle and its periods are 0.05 s" in err
+    assert err.count("\n") == 1
+
+
 def test_check_finds_an_unreadable_password(
     configure: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -83,7 +139,9 @@ def test_check_finds_an_unreadable_password(
     assert "is empty; write the broker password" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [["run"], ["check"], ["read", "heater"], ["buffer"]])
+@pytest.mark.parametrize(
+    "command", [["run"], ["check"], ["read", "heater"], ["status"], ["buffer"], ["export"]], ids=str
+)
 def test_missing_settings_are_one_sentence_for_every_command(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -121,6 +179,20 @@ def test_read_shows_value_unit_quality_registers_and_request(
         "holding_register",
         "0..0",
     ]
+
+
+def test_read_shows_other_byte_orders_of_a_value_that_looks_wrong(
+    configure: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    profile = make_profile([make_point("voltage_l1_n", type="float32", scale="1")])
+    code = ask(
+        lambda port: ["read", "heater", "--config", str(configure(profile, port=port))], with_registers(0x4000, 0x4367)
+    )
+    out = capsys.readouterr().out
+    assert code == 0
+    assert "These values look wrong; the same registers would be:" in out
+    assert "voltage_l1_n 2.00411 V: 231.25 V as float32 with little-endian words (plausible)" in out
+    assert 'modbus.word_order = "little"' in out.splitlines()[-1]
 
 
 def test_read_prints_json(configure: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
@@ -251,9 +323,12 @@ def test_file_that_is_no_buffer_is_one_sentence(
     assert "cannot be read" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["run", "check", "read", "buffer"])
+@pytest.mark.parametrize("command", ["scan", "run", "check", "read", "status", "buffer", "export"])
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([command, "--help"])
     assert ended.value.code == 0
-    assert "--config" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert f"usage: meterhaul edge {command}" in out
+    assert ("--config" in out) is (command != "scan")
+    assert ("--json" in out) is (command not in ("run", "export"))

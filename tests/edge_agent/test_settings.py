@@ -139,15 +139,18 @@ def test_empty_password_file_is_refused(directory: Path) -> None:
 def test_example_shows_every_key_with_its_default(directory: Path) -> None:
     example = resources.files("edge_agent").joinpath("example-agent.toml").read_text(encoding="utf-8")
     as_shipped = tomllib.loads(example)
-    assert set(as_shipped) == {"controller_id", "broker", "uplink", "buffer", "log"}
+    assert set(as_shipped) == {"controller_id", "broker", "uplink", "polling", "buffer", "orders", "log"}
 
     everything = tomllib.loads("\n".join(_uncommented(example)))
     assert set(_leaves(everything)) == set(list_keys())
     for file in ("ca.pem", "controller.pem", "controller.key", "broker-password"):
         (directory / file).touch()
     text = "\n".join(_uncommented(example)).replace("/etc/meterhaul/", f"{directory}/")
-    assert load(directory, text).uplink == load(directory, MINIMAL).uplink
+    # What is nothing unless it is written cannot be shown otherwise.
+    unsaid = {"monthly_budget_mb": None, "interface": None}
+    assert load(directory, text).uplink.model_copy(update=unsaid) == load(directory, MINIMAL).uplink
     assert load(directory, text).buffer == load(directory, MINIMAL).buffer
+    assert load(directory, text).orders == load(directory, MINIMAL).orders
     assert load(directory, text).log == load(directory, MINIMAL).log
 
 

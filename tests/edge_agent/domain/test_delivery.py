@@ -252,6 +252,25 @@ def test_whatever_happens_everything_is_committed_in_the_end(seed: int) -> None:
         assert hub.held.get(stream_id, NOTHING).covers(RangeSet([(1, belief.next - 1)] if belief.next > 1 else []))
 
 
+def test_what_is_withheld_is_not_sent_and_goes_out_as_soon_as_it_may() -> None:
+    delivery = make_delivery(old=10, live=10)
+    delivery.withheld = {OLD: RangeSet([(1, 10)]), LIVE: RangeSet([(1, 4)])}
+    assert delivery.next_backlog() is None
+    assert (delivery.next_live(), delivery.live_waiting()) == ((LIVE, Range(5, 10)), 6)
+    assert delivery.outstanding() == 20
+    delivery.withheld = {}
+    assert delivery.next_backlog() == (OLD, Range(1, 10))
+    assert delivery.live_waiting() == 10
+
+
+def test_of_many_that_come_at_once_only_the_newest_count_as_live() -> None:
+    delivery = make_delivery(live=0)
+    delivery.stored(LIVE, 1000)
+    delivery.caught_up()
+    assert delivery.live_waiting() == delivery.policy.scans_per_batch
+    assert delivery.next_backlog() == (LIVE, Range(1, delivery.policy.scans_per_batch))
+
+
 @pytest.mark.parametrize("window", [1, 2])
 def test_a_small_window_still_delivers_both(window: int) -> None:
     delivery = Delivery(Policy(window=window, scans_per_batch=10), incarnation=1)
@@ -264,3 +283,48 @@ def test_a_small_window_still_delivers_both(window: int) -> None:
             hub.commit(*chosen)
         delivery.on_ack(hub.ack(), 0)
     assert delivery.outstanding() == 0
+
+
+def test_backlog_under_way_never_keeps_live_scans_waiting_however_small_the_window() -> None:
+    delivery = Delivery(Policy(window=1, scans_per_batch=10), incarnation=1)
+    delivery.add_stream(OLD, Belief(21))
+    delivery.add_stream(LIVE, Belief(1), live=True)
+    assert send(delivery) == (OLD, Range(1, 10))
+    assert send(delivery) is None
+    delivery.stored(LIVE, 5)
+    assert send(delivery) == (LIVE, Range(1, 5))
+    delivery.stored(LIVE, 6)
+    assert send(delivery) is None
+
+
+def test_what_is_doubted_is_sent_again_unless_the_hub_names_it_meanwhile() -> None:
+    delivery = make_delivery(old=30, live=5)
+    delivery.on_ack(make_ack((OLD, numbers((1, 30))), (LIVE, numbers((1, 5)))), 0)
+    delivery.doubt(OLD, Range(11, 15))
+    assert delivery.outstanding() == 5
+    assert send(delivery) == (OLD, Range(11, 15))
+    delivery.on_ack(make_ack((OLD, numbers((1, 30)))), 0)
+    assert delivery.outstanding() == 0
+    with pytest.raises(KeyError):
+        delivery.doubt(b"another".ljust(16), Range(1, 1))
+
+
+def test_an_ack_that_begins_right_above_something_confirmed_is_a_reason_to_ask_once() -> None:
+    delivery = make_delivery(live=20)
+    delivery.named(LIVE, 1)
+    delivery.on_ack(make_ack((LIVE, numbers((1, 10)))), 0)
+    assert delivery.on_ack(make_ack((LIVE, numbers((11, 20)))), 0) is AckEffect.DOUBTFUL
+    assert delivery.on_ack(make_ack((LIVE, numbers((11, 25)))), 0) is AckEffect.UPDATED
+
+
+def test_an_ack_that_leaves_out_what_is_not_held_any_more_is_no_reason_to_ask() -> None:
+    delivery = make_delivery(live=20)
+    delivery.named(LIVE, 11)
+    delivery.on_ack(make_ack((LIVE, numbers((1, 10)))), 0)
+    assert delivery.on_ack(make_ack((LIVE, numbers((11, 20)))), 0) is AckEffect.UPDATED
+
+
+def test_an_ack_of_a_stream_that_no_hello_named_yet_is_no_reason_to_ask() -> None:
+    delivery = make_delivery(live=20)
+    delivery.on_ack(make_ack((LIVE, numbers((1, 10)))), 0)
+    assert delivery.on_ack(make_ack((LIVE, numbers((11, 20)))), 0) is AckEffect.UPDATED

@@ -1,0 +1,1 @@
+"""The lines to the meters, and Modbus on them."""

@@ -1,0 +1,1 @@
+"""Orders of the hub: its configuration of the site, and commands."""

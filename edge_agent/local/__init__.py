@@ -1,0 +1,1 @@
+"""What the running agent tells the commands on its own controller, over a Unix socket."""

@@ -1,0 +1,1 @@
+"""From due instants to stored scans."""

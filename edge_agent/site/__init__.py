@@ -1,0 +1,1 @@
+"""From the site configuration to the plan of what is polled."""

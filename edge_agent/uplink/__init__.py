@@ -1,0 +1,1 @@
+"""The line to the broker, and delivery to the hub over it."""
