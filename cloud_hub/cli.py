@@ -6,9 +6,10 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cloud_hub.errors import HubError
+from cloud_hub.errors import HubError, Invalid
 from cloud_hub.process import configure_logging
 from cloud_hub.settings import BROKER_URL, DATABASE_URL, SECRET_KEY_FILE, HubSettings, load_settings
 
@@ -49,6 +50,14 @@ def _parser() -> argparse.ArgumentParser:
     admin = _add(commands, "create-admin", _create_admin, "add a user who may do everything")
     admin.add_argument("email")
     admin.add_argument("--password-stdin", action="store_true", help="read the password from standard input")
+
+    assign = _add(commands, "assign", _assign, "say which sites the meters of a controller belong to")
+    assign.add_argument("controller", help="the controller that polls the meters")
+    assign.add_argument(
+        "file",
+        help="CSV with the columns meter, site and, to add sites, site_name and time_zone; - reads standard input",
+    )
+    assign.add_argument("--json", action="store_true", help="print one JSON document")
 
     quarantine = commands.add_parser("quarantine", help="batches that could not be stored")
     deeds = quarantine.add_subparsers(dest="deed", required=True, metavar="<deed>")
@@ -128,6 +137,32 @@ def _create_admin(arguments: argparse.Namespace, settings: HubSettings) -> int:
 
 def _ask_password() -> str:
     return getpass.getpass("Password: ")
+
+
+def _assign(arguments: argparse.Namespace, settings: HubSettings) -> int:
+    from cloud_hub import db  # noqa: PLC0415
+    from cloud_hub.registry.assignment import assign_meters, parse_assignments  # noqa: PLC0415
+
+    assignments = parse_assignments(_read_lines(arguments.file))
+    engine = _migrated_engine(settings, "meterhaul-assign")
+    with db.session_scope(db.create_sessions(engine)) as session:
+        assigned = assign_meters(session, arguments.controller, assignments)
+    engine.dispose()
+    if arguments.json:
+        print(json.dumps(asdict(assigned)))
+    else:
+        print(f"{assigned.meters} meters belong to the sites named; {assigned.moved} of them did not before.")
+    return 0
+
+
+def _read_lines(file: str) -> list[str]:
+    try:
+        text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise Invalid(f"{file} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise Invalid(f"{file} is not UTF-8 text: save it as CSV in UTF-8") from error
+    return text.splitlines(keepends=True)
 
 
 def _list_quarantine(arguments: argparse.Namespace, settings: HubSettings) -> int:

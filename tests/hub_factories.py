@@ -83,7 +83,7 @@ def add_point(
     kind: str = "gauge",
 ) -> Point:
     """Add a point of a meter."""
-    point = Point(meter_id=meter.id, name=name, quantity=quantity, unit=unit, kind=kind)
+    point = Point(meter_id=meter.id, name=name, quantity=quantity, unit=unit, kind=kind, period_s=meter.period_s)
     session.add(point)
     session.flush()
     return point

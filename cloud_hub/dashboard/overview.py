@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy.orm import Session
 
 from cloud_hub.dashboard import wording
+from cloud_hub.dashboard.health_notes import Note, list_notes
 from cloud_hub.readings import delivery
 from cloud_hub.readings.service import LatestReading, list_latest
 from cloud_hub.registry import queries
@@ -77,6 +78,8 @@ class ControllerCard:
     presence_text: str
     heard: str
     delivery: delivery.Delivery
+    notes: tuple[Note, ...]
+    """What its own report says that somebody should know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,8 @@ class SiteCard:
     controllers: tuple[ControllerCard, ...]
     meters: tuple[MeterCard, ...]
     more_meters: bool
+    polled_from: tuple[str, ...] = ()
+    """Controllers of other sites that poll meters of this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +137,9 @@ def compose_overview(session: Session, window: Window, now: datetime) -> Overvie
         ]
         shown = [replace(card, cells=_at_a_glance(card.cells)) for card in cells]
         more = len(meters_of[site.id]) > METERS_PER_SITE
-        cards.append(_site_card(site, zone, now, controllers_of[site.id], shown, more_meters=more))
+        card = _site_card(site, zone, now, controllers_of[site.id], shown, more_meters=more)
+        polling = {meter.controller_id for meter in meters_of[site.id]} - {own.id for own in controllers_of[site.id]}
+        cards.append(replace(card, polled_from=tuple(sorted(polling))))
     return Overview(tuple(cards), encode_cursor(page.next_key))
 
 
@@ -180,13 +187,13 @@ def _controller_card(controller: Controller, counts: delivery.Delivery, now: dat
     text = {"unknown": "never connected", "leaving": "stopped on purpose"}.get(presence, presence)
     seen = controller.last_seen_at
     heard = "not heard yet" if seen is None else f"heard {wording.format_age((now - seen).total_seconds())}"
-    return ControllerCard(controller.id, presence, text, heard, counts)
+    return ControllerCard(controller.id, presence, text, heard, counts, list_notes(controller.health))
 
 
 def _meter_card(
     meter: Meter, points: Sequence[Point], latest: Mapping[int, LatestReading], zone: ZoneInfo, now: datetime
 ) -> MeterCard:
-    cells = tuple(_cell(point, latest.get(point.id), meter, zone, now) for point in sorted(points, key=_interest))
+    cells = tuple(_cell(point, latest.get(point.id), zone, now) for point in sorted(points, key=_interest))
     newest = max((cell for cell in cells if cell.observed_at), key=lambda cell: str(cell.observed_at), default=None)
     return MeterCard(
         id=meter.id,
@@ -202,12 +209,12 @@ def _meter_card(
     )
 
 
-def _cell(point: Point, reading: LatestReading | None, meter: Meter, zone: ZoneInfo, now: datetime) -> Cell:
+def _cell(point: Point, reading: LatestReading | None, zone: ZoneInfo, now: datetime) -> Cell:
     label = wording.label_point(point.name)
     if reading is None:
         return Cell(point.id, label, point.unit, "none", None, "", "never read", "", "never", "none", None, "")
     age_s = (now - reading.observed_at).total_seconds()
-    is_old = age_s > max(STALE_AFTER_PERIODS * meter.period_s, STALE_AFTER_S_MIN)
+    is_old = point.period_s is not None and age_s > max(STALE_AFTER_PERIODS * point.period_s, STALE_AFTER_S_MIN)
     state = _state(reading, is_old=is_old)
     quality = quality_name(reading.quality).replace("_", " ")
     measure = None if reading.value is None else wording.format_measure(reading.value, point.unit)

@@ -31,13 +31,13 @@ def format_measure(value: float, unit: str) -> Measure:
 def format_age(age_s: float) -> str:
     """Write how long ago something was; a little into the future is a clock that runs ahead."""
     if age_s < 0:
-        return "now" if age_s > -2 else f"{_duration(-age_s)} ahead of the hub's clock"
-    return f"{_duration(age_s)} ago"
+        return "now" if age_s > -2 else f"{format_span(-age_s)} ahead of the hub's clock"
+    return f"{format_span(age_s)} ago"
 
 
 def format_period(period_s: float) -> str:
     """Write the time between two polls."""
-    return f"{period_s:g} s" if period_s < 120 else _duration(period_s)
+    return f"{period_s:g} s" if period_s < 120 else format_span(period_s)
 
 
 def format_local(instant: datetime, zone: ZoneInfo) -> str:
@@ -91,7 +91,8 @@ def _plain(value: float) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _duration(seconds: float) -> str:
+def format_span(seconds: float) -> str:
+    """Write a length of time in its largest fitting unit."""
     for least, size, unit in _AGES:
         if seconds >= least:
             return f"{seconds / size:.0f} {unit}"

@@ -31,6 +31,8 @@ from cloud_hub.ingest.prepare import (
     put_aside,
 )
 from cloud_hub.ingest.quarantine import replay_waiting
+from cloud_hub.ingest.replies import note_reply
+from protocol.control import decode_reply
 from protocol.messages import Ack, decode_health, decode_hello, decode_status
 from protocol.topics import Up
 
@@ -199,8 +201,8 @@ def hear(engine: Engine, message: Incoming) -> Mapping[str, Ack]:
                 greeting.note_status(engine, controller_id, decode_status(payload))
             case Up.HEALTH:
                 greeting.note_health(engine, controller_id, decode_health(payload))
-            case _:
-                log.info("message_ignored", controller_id=controller_id, kind=message.kind.value)
+            case Up.REPLY:
+                note_reply(engine, controller_id, decode_reply(payload))
     except (ValueError, HubError, *DatabaseError) as error:
         if is_transient(error):
             raise

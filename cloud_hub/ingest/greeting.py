@@ -1,5 +1,6 @@
 """What agents say beside batches: hello, manifest, status, health. One transaction each."""
 
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from cloud_hub.ingest import contract, gap_records, streams
 from cloud_hub.ingest.gap_records import GapRow
 from cloud_hub.ingest.reasons import WAITING
 from cloud_hub.ingest.streams import LockedStream
+from cloud_hub.registry.cadence import adopt_manifest
 from cloud_hub.registry.service import register_manifest
 from protocol.identifiers import MANIFEST_HASH_BYTES
 from protocol.messages import Ack, Health, Hello, Status, StreamState, inflate
@@ -24,7 +26,8 @@ log = structlog.get_logger(__name__)
 def answer_hello(engine: Engine, controller_id: str, hello: Hello) -> Ack:
     """Compare what an agent believes with what the database holds, and say what that is.
 
-    Raises the incarnation when the database turns out to have gone back in time.
+    Raises the incarnation when the database turns out to have gone back in time. The answer says what time
+    it is, for agents whose own clock is not set.
     """
     with engine.begin() as connection:
         keys = [(controller_id, stream.stream_id) for stream in hello.streams]
@@ -41,8 +44,11 @@ def answer_hello(engine: Engine, controller_id: str, hello: Hello) -> Ack:
         if hello.complete:
             _close_unnamed(connection, controller_id, [stream.stream_id for stream in hello.streams])
         wanted = _wanted_manifests(connection, controller_id, hello)
+        adopt_manifest(connection, controller_id, hello.manifest_hash)
     states = [_state(locked[controller_id, stream.stream_id], stream.lowest_held) for stream in hello.streams]
-    return Ack(incarnation, tuple(states), answers_hello=hello.nonce, wanted_manifests=wanted)
+    # Last: an agent without a clock of its own takes the time between asking and hearing for the error.
+    now_ms = time.time_ns() // 1_000_000
+    return Ack(incarnation, tuple(states), answers_hello=hello.nonce, wanted_manifests=wanted, now_ms=now_ms)
 
 
 def _state(stream: LockedStream, lowest_held: int) -> StreamState:

@@ -54,7 +54,7 @@ def get_series(point_id: int) -> Response:
     point = queries.get_point(session, point_id)
     meter = queries.get_meter(session, point.meter_id)
     series = service.read_series(session, meter_id=meter.id, point_id=point.id, start=start, end=end)
-    marked = mark_holes(series, meter.period_s)
+    marked = series if point.period_s is None else mark_holes(series, point.period_s)
     shown = reduce(marked, points_max)
     return answer_json(
         SeriesOut(

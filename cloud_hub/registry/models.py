@@ -5,11 +5,13 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     DateTime,
     Double,
     ForeignKey,
     ForeignKeyConstraint,
     Identity,
+    Index,
     Integer,
     LargeBinary,
     Text,
@@ -52,6 +54,32 @@ class Controller(Base):
     """Hexadecimal."""
     health: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
     health_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    manifest_hash: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """The manifest that it works with."""
+
+
+class ControllerReply(Base):
+    """What a controller answered to an order: a command or a configuration."""
+
+    __tablename__ = "controller_replies"
+    __table_args__ = (
+        UniqueConstraint("controller_id", "digest"),
+        Index(None, "controller_id", "received_at"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    controller_id: Mapped[str] = mapped_column(Text)
+    subject: Mapped[str] = mapped_column(Text)
+    """`command` or `config`."""
+    reference: Mapped[str] = mapped_column(Text)
+    """The command's id, or the configuration's revision."""
+    state: Mapped[str] = mapped_column(Text)
+    reason: Mapped[str] = mapped_column(Text)
+    said_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    """By the controller's clock."""
+    received_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    body: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    digest: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class Meter(Base):
@@ -68,7 +96,7 @@ class Meter(Base):
     label: Mapped[str] = mapped_column(Text, server_default="")
     profile: Mapped[str] = mapped_column(Text)
     period_s: Mapped[float] = mapped_column(Double)
-    """Seconds between scans; the shortest, where its layouts differ."""
+    """Seconds between scans; the shortest, where its points differ."""
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
 
 
@@ -85,6 +113,10 @@ class Point(Base):
     unit: Mapped[str] = mapped_column(Text)
     kind: Mapped[str] = mapped_column(Text)
     """A word of `protocol.manifest.PointKind`."""
+    statistic: Mapped[str | None] = mapped_column(Text)
+    """A word of `protocol.report_policy.Statistic` when it sums up a report period."""
+    period_s: Mapped[float | None] = mapped_column(Double)
+    """The longest time between two readings while all is well; None when none are expected."""
 
 
 class StoredManifest(Base):
@@ -124,3 +156,5 @@ class ManifestLayout(Base):
     manifest_hash: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
     index: Mapped[int] = mapped_column(Integer, primary_key=True)
     layout_id: Mapped[int] = mapped_column(Integer, ForeignKey("layouts.id"), index=True)
+    period_s: Mapped[float | None] = mapped_column(Double)
+    on_demand: Mapped[bool] = mapped_column(Boolean, server_default="false")

@@ -4,17 +4,15 @@ import re
 from collections.abc import Iterable
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from cloud_hub.errors import Conflict, Invalid, NotFound
-from cloud_hub.registry.models import Controller, ManifestLayout, Meter, Point, Site, StoredLayout, StoredManifest
+from cloud_hub.registry.layout_rows import register_layouts
+from cloud_hub.registry.models import Controller, Meter, Site, StoredManifest
 from protocol.errors import InvalidIdentifier
 from protocol.identifiers import parse_slug
 from protocol.manifest import Layout, manifest_hash, parse_manifest
-
-log = structlog.get_logger(__name__)
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -86,20 +84,8 @@ def register_manifest(session: Session, controller_id: str, body: bytes) -> byte
     session.add(StoredManifest(controller_id=controller_id, hash=digest, body=body))
     session.flush()
     meters = _register_meters(session, controller, manifest.layouts)
-    points = _register_points(session, controller_id, meters, manifest.layouts)
-    layout_ids = _register_layouts(
-        session,
-        controller_id,
-        [
-            (meters[layout.meter].id, tuple(points[layout.meter, point.name].id for point in layout.points))
-            for layout in manifest.layouts
-        ],
-    )
-    session.add_all(
-        ManifestLayout(controller_id=controller_id, manifest_hash=digest, index=index, layout_id=layout_id)
-        for index, layout_id in enumerate(layout_ids)
-    )
-    session.flush()
+    meter_ids = {slug: meter.id for slug, meter in meters.items()}
+    register_layouts(session, controller_id, digest, manifest.layouts, meter_ids)
     return digest
 
 
@@ -107,8 +93,10 @@ def _register_meters(session: Session, controller: Controller, layouts: Iterable
     known = session.scalars(select(Meter).where(Meter.controller_id == controller.id))
     meters = {meter.slug: meter for meter in known}
     periods: dict[str, float] = {}
-    for layout in layouts:
-        periods[layout.meter] = min(layout.period_s, periods.get(layout.meter, layout.period_s))
+    # What comes on demand only says nothing of the cadence, but a meter needs one from its first layout on.
+    for layout in sorted(layouts, key=lambda layout: layout.on_demand):
+        if not layout.on_demand or layout.meter not in periods:
+            periods[layout.meter] = min(layout.period_s, periods.get(layout.meter, layout.period_s))
         meter = meters.get(layout.meter)
         if meter is None:
             meter = Meter(
@@ -119,48 +107,6 @@ def _register_meters(session: Session, controller: Controller, layouts: Iterable
         meter.profile, meter.period_s = layout.profile, periods[layout.meter]
     session.flush()
     return meters
-
-
-def _register_points(
-    session: Session, controller_id: str, meters: dict[str, Meter], layouts: Iterable[Layout]
-) -> dict[tuple[str, str], Point]:
-    """Return every point of the layouts by meter slug and name, adding those that are new."""
-    known = {
-        (slug, point.name): point
-        for slug, point in session.execute(
-            select(Meter.slug, Point)
-            .join(Point, Point.meter_id == Meter.id)
-            .where(Meter.controller_id == controller_id)
-        )
-    }
-    for layout in layouts:
-        for said in layout.points:
-            point = known.get((layout.meter, said.name))
-            if point is None:
-                point = Point(meter_id=meters[layout.meter].id, name=said.name)
-                known[layout.meter, said.name] = point
-                session.add(point)
-            elif (point.quantity, point.unit, point.kind) != (said.quantity, said.unit, said.kind):
-                # The newest manifest wins. It should never happen: older values keep their unit.
-                log.warning("point_redefined", meter=layout.meter, point=said.name, before=point.unit, now=said.unit)
-            point.quantity, point.unit, point.kind = said.quantity, said.unit, said.kind.value
-    session.flush()
-    return known
-
-
-def _register_layouts(session: Session, controller_id: str, wanted: list[tuple[int, tuple[int, ...]]]) -> list[int]:
-    """Return the id of each layout, given as meter and ordered points, adding those that are new."""
-    rows = session.scalars(
-        select(StoredLayout).join(Meter, Meter.id == StoredLayout.meter_id).where(Meter.controller_id == controller_id)
-    )
-    known = {(layout.meter_id, tuple(layout.point_ids)): layout for layout in rows}
-    for meter_id, point_ids in wanted:
-        if (meter_id, point_ids) not in known:
-            layout = StoredLayout(meter_id=meter_id, point_ids=list(point_ids))
-            known[meter_id, point_ids] = layout
-            session.add(layout)
-    session.flush()
-    return [known[key].id for key in wanted]
 
 
 def _check_slug(what: str, slug: str) -> None:

@@ -1,5 +1,7 @@
 """A hello is answered by what the database holds; a database that went back in time is noticed by itself."""
 
+import time
+
 import pytest
 from ingest_factories import (
     CONTROLLER,
@@ -37,6 +39,13 @@ def test_every_named_stream_is_answered_with_what_is_held(engine: Engine) -> Non
         SECOND: RangeSet(),
     }
     assert ack.wanted_manifests == ()
+
+
+def test_the_answer_says_what_time_it_is(engine: Engine) -> None:
+    register(engine)
+    before_ms = time.time_ns() // 1_000_000
+    ack = answer_hello(engine, CONTROLLER, make_hello({}))
+    assert before_ms <= ack.now_ms <= time.time_ns() // 1_000_000
 
 
 def test_answers_are_clipped_to_what_the_agent_may_still_hold(engine: Engine) -> None:
