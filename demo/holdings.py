@@ -3,7 +3,7 @@
 import math
 import sqlite3
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session
 from demo.accounting import Account, Held, Served, account
 from demo.errors import NotReady
 from demo.stack import Stack
-from edge_agent.buffer_store import BufferStore
-from protocol.manifest import parse_manifest
+from edge_agent.buffer import held
+from edge_agent.buffer.store import BufferStore
+from protocol.manifest import Manifest, parse_manifest
 from protocol.ranges import Range
 from protocol.scans import Scan
 from simulator.ledger import read_ledger
@@ -94,19 +95,35 @@ def read_edge(stack: Stack) -> Iterator[Held]:
         return
     try:
         for stream_id, stream in store.streams.items():
-            if stream.next == 1:
-                continue
-            held = store.read(stream_id, Range(1, stream.next - 1))
-            body = store.manifest_body(held.manifest_hash)
-            if body is None:
-                raise NotReady(f"{stack.buffer} names a manifest that it does not hold")
-            manifest = parse_manifest(body)
-            for entry in held.entries:
-                if isinstance(entry.content, Scan):
-                    layout = manifest.layouts[entry.content.layout]
-                    yield _held(layout.meter, [point.name for point in layout.points], entry.content)
+            scans = list(_scans_of(store, stream_id))
+            if scans:
+                manifest = _manifest_of(store, stream.manifest_hash)
+                for scan in scans:
+                    layout = manifest.layouts[scan.layout]
+                    yield _held(layout.meter, [point.name for point in layout.points], scan)
     finally:
         store.connection.close()
+
+
+def _scans_of(store: BufferStore, stream_id: bytes) -> Iterator[Scan]:
+    """Read the scans of a run, and those that it took while it did not know the time."""
+    stream = store.streams[stream_id]
+    if stream.next > 1:
+        entries = store.read(stream_id, Range(1, stream.next - 1)).entries
+        yield from (entry.content for entry in entries if isinstance(entry.content, Scan))
+    if not stream.withheld:
+        return
+    for row in held.first_rows(store.connection, stream.number, stream.withheld.size):
+        content = row.entry().content
+        if isinstance(content, Scan):
+            yield replace(content, observed_at_ms=row.wall_ms)
+
+
+def _manifest_of(store: BufferStore, manifest_hash: bytes) -> Manifest:
+    body = store.manifest_body(manifest_hash)
+    if body is None:
+        raise NotReady(f"{store.path} names a manifest that it does not hold")
+    return parse_manifest(body)
 
 
 def _held(meter: str, names: Sequence[str], scan: Scan) -> Held:

@@ -51,7 +51,8 @@ class Login:
 class Stack:
     """PostgreSQL, broker, relay, meters, agent and hub under one directory.
 
-    `simulation` holds arguments for `meterhaul simulate meters`. Data stays for the next start.
+    `simulation` holds arguments for `meterhaul simulate meters`, or for another `simulator` there. Data stays for
+    the next start.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Stack:
         directory: Path,
         *,
         simulation: Sequence[str] = ("--site", "demo"),
+        simulator: str = "meters",
         pace: Pace | None = None,
         ingest_processes: int = 1,
         web_port: int | None = None,
@@ -71,7 +73,7 @@ class Stack:
         self.broker = PrivateMosquitto(self.directory / "mosquitto")
         self.relay = Relay("127.0.0.1", self.broker.port)
         self.web_port = web_port or free_port()
-        self.meters = self._process("meters", "simulate", "meters", *self._simulation(simulation))
+        self.meters = self._process("meters", "simulate", simulator, *self._simulation(simulation))
         self.agent = self._process("agent", "edge", "run", "--config", str(self._agent_toml))
         self._hub_names = [
             *(f"ingest-{number + 1}" for number in range(ingest_processes)),
@@ -230,6 +232,7 @@ password_file = "{password_file.name}"
 [uplink]
 send_every_s = {self.pace.send_every_s}
 hello_every_s = {self.pace.hello_every_s}
+health_pause_s = 10
 ack_timeout_s = {self.pace.ack_timeout_s}
 """
         )
