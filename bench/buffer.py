@@ -17,7 +17,7 @@ from pathlib import Path
 
 from figures import report
 
-from edge_agent.buffer import open_buffer
+from edge_agent.buffer.opening import open_buffer
 from protocol.manifest import Layout, Manifest, ManifestPoint, PointKind
 from protocol.scans import Scan
 

@@ -1,8 +1,6 @@
 """How a benchmark reports: one JSON line per figure, after whatever it tells people."""
 
 import json
-import operator
-from collections.abc import Callable
 
 
 def report(
@@ -12,9 +10,9 @@ def report(
 
     `against` says what it is compared with, measured in the same run, or which limit it has.
     """
-    compare: Callable[[float, float], bool] = operator.le if at_most is not None else operator.ge
-    bar = at_most if at_most is not None else at_least
-    holds = bar is None or compare(value, bar)
+    holds = (at_most is None or value <= at_most) and (at_least is None or value >= at_least)
+    bars = [bar for bar in (at_least, at_most) if bar is not None]
+    bar = bars if len(bars) > 1 else bars[0] if bars else None
     figure = {"name": name, "value": round(value, 4), "unit": unit, "against": against, "bar": bar, "holds": holds}
     print(json.dumps(figure), flush=True)
     return holds

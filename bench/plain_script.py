@@ -1,6 +1,6 @@
 """What the agent is measured beside: poll, scale, publish JSON per reading. Nothing is stored, confirmed or retried.
 
-Usage: plain_script.py PLAN.json, as `bench/agent.py` writes it.
+Usage: plain_script.py PLAN.json, as `bench/contenders.py` writes it.
 """
 
 import json
@@ -28,36 +28,32 @@ _FORMATS = {
 
 
 def main() -> None:
-    """Poll once a second until killed; print the number of readings so far."""
+    """Poll once a second until killed."""
     plan = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    broker = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=plan["username"], protocol=mqtt.MQTTv5)
-    broker.username_pw_set(plan["username"], plan["password"])
+    broker = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=plan["client_id"], protocol=mqtt.MQTTv5)
     broker.connect(plan["host"], plan["port"])
     broker.loop_start()
     connections = [ModbusTcpClient(meter["host"], port=meter["port"]) for meter in plan["meters"]]
-    readings = 0
     while True:
         time.sleep(1 - time.time() % 1)
         for meter, connection in zip(plan["meters"], connections, strict=True):
             for request in meter["requests"]:
-                readings += publish_readings(broker, plan["topic"], meter, connection, request)
-        print(readings, flush=True)
+                publish_readings(broker, plan["topic"], meter, connection, request)
 
 
 def publish_readings(
     broker: mqtt.Client, topic: str, meter: dict[str, Any], connection: ModbusTcpClient, request: dict[str, Any]
-) -> int:
-    """Send one request, publish a message per point, and return how many."""
+) -> None:
+    """Send one request and publish a message per point."""
     read = connection.read_input_registers if request["is_input"] else connection.read_holding_registers
     reply = read(request["address"], count=request["count"], device_id=request["unit_id"])
     if reply.isError():
-        return 0
+        return
     for point in request["points"]:
         words = reply.registers[point["offset"] : point["offset"] + point["words"]]
         value = decode(words, point)
         message = {"meter": meter["id"], "point": point["name"], "value": value, "time": time.time()}
         broker.publish(topic, json.dumps(message))
-    return len(request["points"])
 
 
 def decode(words: Sequence[int], point: dict[str, Any]) -> float:
