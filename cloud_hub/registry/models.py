@@ -1,11 +1,13 @@
 """The tables of what exists: sites, controllers, meters, points, and the layouts that order points into columns."""
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
+    CheckConstraint,
     DateTime,
     Double,
     ForeignKey,
@@ -24,12 +26,48 @@ from sqlalchemy.orm import Mapped, mapped_column
 from cloud_hub.db import Base
 
 
+class MeterRole(StrEnum):
+    """What a meter measures, which says how it enters its site's total."""
+
+    GRID = "grid"
+    HEATER = "heater"
+    AIR_CONDITIONER = "air_conditioner"
+    WATER = "water"
+    LIGHTING = "lighting"
+    UPS = "ups"
+    SERVER = "server"
+    PV = "pv"
+    BATTERY = "battery"
+    OTHER = "other"
+
+
+class Organisation(Base):
+    """Whose sites they are, and how it wants them counted and kept."""
+
+    __tablename__ = "organisations"
+    __table_args__ = (CheckConstraint("interval_s IN (300, 900, 1800, 3600)", name="interval"),)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    slug: Mapped[str] = mapped_column(Text, unique=True)
+    name: Mapped[str] = mapped_column(Text)
+    interval_s: Mapped[int] = mapped_column(Integer, server_default="1800")
+    """Length of an interval of its ledger, in seconds."""
+    readings_kept_days: Mapped[int | None] = mapped_column(Integer)
+    """How long raw readings are kept; None for ever, as in the next two."""
+    ledger_kept_days: Mapped[int | None] = mapped_column(Integer)
+    audit_kept_days: Mapped[int | None] = mapped_column(Integer)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+
 class Site(Base):
     """A place with meters."""
 
     __tablename__ = "sites"
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    organisation_id: Mapped[int] = mapped_column(
+        BigInteger, ForeignKey("organisations.id"), server_default="1", index=True
+    )
     slug: Mapped[str] = mapped_column(Text, unique=True)
     name: Mapped[str] = mapped_column(Text)
     time_zone: Mapped[str] = mapped_column(Text, server_default="UTC")
@@ -98,6 +136,35 @@ class Meter(Base):
     period_s: Mapped[float] = mapped_column(Double)
     """Seconds between scans; the shortest, where its points differ."""
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    role: Mapped[str] = mapped_column(Text, server_default="other")
+    """A word of `MeterRole`."""
+    parent_id: Mapped[int | None] = mapped_column(BigInteger, ForeignKey("meters.id"), index=True)
+    """The meter upstream, whose energy includes this one's."""
+    commissioned_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    """Readings from before are kept and counted nowhere; None when nobody has said."""
+
+
+class MeterGroup(Base):
+    """Meters that are looked at together."""
+
+    __tablename__ = "meter_groups"
+    __table_args__ = (UniqueConstraint("organisation_id", "slug"),)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    organisation_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("organisations.id"), server_default="1")
+    slug: Mapped[str] = mapped_column(Text)
+    name: Mapped[str] = mapped_column(Text)
+
+
+class MeterGroupMember(Base):
+    """One meter in one group."""
+
+    __tablename__ = "meter_group_members"
+
+    group_id: Mapped[int] = mapped_column(
+        BigInteger, ForeignKey("meter_groups.id", ondelete="CASCADE"), primary_key=True
+    )
+    meter_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("meters.id"), primary_key=True, index=True)
 
 
 class Point(Base):

@@ -8,7 +8,9 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Engine, make_url, text
 from sqlalchemy.orm import Session
 
+import cloud_hub.audit.models
 import cloud_hub.ingest.models
+import cloud_hub.ledger.models
 import cloud_hub.readings.models
 import cloud_hub.registry.models
 import cloud_hub.users.models  # noqa: F401 - their tables are registered by being imported

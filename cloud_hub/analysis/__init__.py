@@ -1,0 +1,1 @@
+"""Totals, profiles and comparisons out of the ledger."""

@@ -1,0 +1,1 @@
+"""Days, intervals and opening hours of places with a time zone. Pure."""

@@ -1,0 +1,1 @@
+"""From the readings of a register to amounts per interval: measuring, validating, estimating. Pure."""

@@ -1,0 +1,1 @@
+"""Readings and intervals in and out as files; the archive."""
