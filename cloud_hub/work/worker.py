@@ -1,9 +1,8 @@
 """The work process: what the hub does by the clock. Any number may run; each deed stands being done twice."""
 
 import threading
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -17,21 +16,24 @@ DIGESTS_KEPT = timedelta(days=120)
 """Longer than an agent keeps what it has sent (90 days): no repetition goes unrecognised."""
 ATTEMPTS_KEPT = timedelta(days=1)
 
+MORE = object()
+"""What a duty answers that has more to do."""
+
 _HOUR_S = 3600.0
 _MINUTE_S = 60.0
+_JOIN_S = 10.0
 
 log = structlog.get_logger(__name__)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Duty:
     """Something to do again and again."""
 
     name: str
     every_s: float
     do: Callable[[Engine], object]
-    due_s: float = field(default=0.0)
-    """On the monotonic clock."""
+    """Answers `MORE` when it stopped before all was done: then it comes again at once."""
 
 
 def duties() -> list[Duty]:
@@ -44,24 +46,38 @@ def duties() -> list[Duty]:
 
 
 def run(engine: Engine, stopping: threading.Event, duties: Sequence[Duty]) -> None:
-    """Do each duty when it is due, until `stopping` is set. A duty that fails comes again at its next time."""
+    """Do each duty when it is due, until `stopping` is set. A duty that fails comes again at its next time.
+
+    Each has a thread of its own: closing a month of readings must not keep the ledger waiting.
+    """
     log.info("worker_started")
-    while not stopping.is_set():
-        for duty in duties:
-            if duty.due_s <= time.monotonic() and not stopping.is_set():
-                duty.due_s = time.monotonic() + duty.every_s
-                _do(engine, duty)
-        stopping.wait(max(0.0, min(duty.due_s for duty in duties) - time.monotonic()))
+    threads = [
+        threading.Thread(target=_keep_doing, args=(engine, stopping, duty), name=f"duty {duty.name}", daemon=True)
+        for duty in duties
+    ]
+    for thread in threads:
+        thread.start()
+    stopping.wait()
+    for thread in threads:
+        # What hangs in a statement commits nothing more; it is safe to leave.
+        thread.join(timeout=_JOIN_S)
     log.info("worker_stopped")
 
 
-def _do(engine: Engine, duty: Duty) -> None:
+def _keep_doing(engine: Engine, stopping: threading.Event, duty: Duty) -> None:
+    while not stopping.is_set():
+        if _do(engine, duty) is not MORE:
+            stopping.wait(duty.every_s)
+
+
+def _do(engine: Engine, duty: Duty) -> object:
     try:
-        duty.do(engine)
+        return duty.do(engine)
     except DatabaseError as error:
         log.warning("duty_postponed", duty=duty.name, error=reason_of(error))
     except Exception:
         log.exception("duty_failed", duty=duty.name)
+    return None
 
 
 def purge(engine: Engine) -> None:

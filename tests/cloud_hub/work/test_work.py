@@ -8,7 +8,7 @@ from sqlalchemy import Engine, text
 from structlog.testing import capture_logs
 
 from cloud_hub.work.partitions import Month, make_partitions
-from cloud_hub.work.worker import Duty, purge, run
+from cloud_hub.work.worker import MORE, Duty, purge, run
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
@@ -71,16 +71,47 @@ def test_digests_that_nobody_can_ask_for_are_purged(engine: Engine) -> None:
 
 
 def test_a_duty_that_fails_hinders_no_other(engine: Engine) -> None:
-    stopping, done = threading.Event(), []
+    stopping, failed = threading.Event(), threading.Event()
 
     def fail(_engine: Engine) -> None:
+        failed.set()
         raise ValueError("a fault of ours")
 
     def succeed(_engine: Engine) -> None:
-        done.append(True)
-        stopping.set()
+        if failed.wait(30):
+            stopping.set()
 
     with capture_logs() as logs:
         run(engine, stopping, [Duty("first", 60, fail), Duty("second", 60, succeed)])
-    assert done == [True]
+    assert failed.is_set()
     assert [entry["duty"] for entry in logs if entry["event"] == "duty_failed"] == ["first"]
+
+
+def test_a_duty_that_takes_long_keeps_no_other_waiting(engine: Engine) -> None:
+    stopping, is_over = threading.Event(), threading.Event()
+    waited: list[bool] = []
+    run(
+        engine,
+        stopping,
+        [
+            Duty("long", 60, lambda _: waited.append(is_over.wait(30))),
+            Duty("short", 60, lambda _: (is_over.set(), stopping.set())),
+        ],
+    )
+    assert is_over.is_set()
+    assert False not in waited
+
+
+def test_a_duty_with_more_to_do_comes_again_at_once(engine: Engine) -> None:
+    stopping = threading.Event()
+    rounds: list[int] = []
+
+    def do_a_part(_engine: Engine) -> object:
+        rounds.append(len(rounds))
+        if len(rounds) < 3:
+            return MORE
+        stopping.set()
+        return None
+
+    run(engine, stopping, [Duty("parts", 3600, do_a_part)])
+    assert rounds == [0, 1, 2]
