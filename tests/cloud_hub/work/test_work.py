@@ -90,14 +90,12 @@ def test_a_duty_that_fails_hinders_no_other(engine: Engine) -> None:
 def test_a_duty_that_takes_long_keeps_no_other_waiting(engine: Engine) -> None:
     stopping, is_over = threading.Event(), threading.Event()
     waited: list[bool] = []
-    run(
-        engine,
-        stopping,
-        [
-            Duty("long", 60, lambda _: waited.append(is_over.wait(30))),
-            Duty("short", 60, lambda _: (is_over.set(), stopping.set())),
-        ],
-    )
+
+    def finish(_engine: Engine) -> None:
+        is_over.set()
+        stopping.set()
+
+    run(engine, stopping, [Duty("long", 60, lambda _: waited.append(is_over.wait(30))), Duty("short", 60, finish)])
     assert is_over.is_set()
     assert False not in waited
 
