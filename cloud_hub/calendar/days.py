@@ -6,7 +6,7 @@ Lord Howe, whose clock moves by 30 minutes, 47, 48 or 49.
 """
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -32,7 +32,7 @@ class Grid:
         return len(self.day)
 
 
-def start_of_day(day: date, zone: ZoneInfo) -> datetime:
+def start_of_day(day: date, zone: tzinfo) -> datetime:
     """Return the first instant of a local day, in UTC.
 
     Where the clock jumps over midnight, the day begins with the jump; where it passes midnight twice, with
@@ -44,7 +44,12 @@ def start_of_day(day: date, zone: ZoneInfo) -> datetime:
     return instant
 
 
-def _first_instant(day: date, zone: ZoneInfo, before: datetime) -> datetime:
+def end_of_day(day: date, zone: tzinfo) -> datetime:
+    """Return the first instant after a local day, in UTC."""
+    return start_of_day(day + timedelta(days=1), zone)
+
+
+def _first_instant(day: date, zone: tzinfo, before: datetime) -> datetime:
     """Find the jump over midnight to the second, between `before` and a few hours later."""
     low, high = 0, 24 * 3600
     while high - low > 1:
@@ -56,12 +61,12 @@ def _first_instant(day: date, zone: ZoneInfo, before: datetime) -> datetime:
     return before + timedelta(seconds=high)
 
 
-def local_date(instant: datetime, zone: ZoneInfo) -> date:
+def local_date(instant: datetime, zone: tzinfo) -> date:
     """Return the local day that an instant lies in."""
     return instant.astimezone(zone).date()
 
 
-def local_date_of_ms(at_ms: int, zone: ZoneInfo) -> date:
+def local_date_of_ms(at_ms: int, zone: tzinfo) -> date:
     """Return the local day that an instant in UTC milliseconds lies in."""
     return local_date(instant_of_ms(at_ms), zone)
 

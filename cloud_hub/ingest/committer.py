@@ -17,6 +17,8 @@ from cloud_hub.ingest.prepare import PreparedBatch, Refusal
 from cloud_hub.ingest.reasons import WAITING, QuarantineReason
 from cloud_hub.ingest.scan_rows import LayoutKey, Registry
 from cloud_hub.ingest.streams import LockedStream
+from cloud_hub.ledger import dirty
+from cloud_hub.ledger.dirty import ScanSpan
 from protocol.codec import BatchHeader
 from protocol.messages import Ack, StreamState
 from protocol.ranges import RangeSet
@@ -184,6 +186,7 @@ def _write(connection: Connection, work: _Work, group: Sequence[PreparedBatch]) 
     if work.rows:
         scan_rows.copy_scans(connection, work.rows)
         scan_rows.update_latest(connection, work.rows)
+        dirty.mark_scans(connection, [ScanSpan(rows.meter_id, rows.columns.observed_at_ms) for rows in work.rows])
     for stream, replaced in work.replaced_gaps:
         gap_records.trim_gap_records(connection, stream, replaced)
     if work.gaps:
