@@ -83,6 +83,7 @@ CREATE TABLE ledger_dirty (
     meter_id bigint NOT NULL,
     from_at timestamptz NOT NULL,
     to_at timestamptz NOT NULL,
+    is_silence boolean NOT NULL DEFAULT false,
     noted_at timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX ledger_dirty_meter_id_idx ON ledger_dirty (meter_id);
@@ -170,6 +171,7 @@ CREATE TABLE suspect_spans (
     to_at timestamptz NOT NULL,
     reason text NOT NULL,
     readings bigint NOT NULL,
+    instants_ms bigint[] NOT NULL DEFAULT '{}',
     noted_at timestamptz NOT NULL DEFAULT now(),
     resolution text,
     resolved_at timestamptz,
