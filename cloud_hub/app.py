@@ -3,6 +3,7 @@
 from flask import Flask
 from sqlalchemy import Engine
 
+from cloud_hub.analysis.api import api as analysis_api
 from cloud_hub.dashboard.pages import pages as dashboard_pages
 from cloud_hub.db import create_sessions
 from cloud_hub.readings.api import api as readings_api
@@ -35,5 +36,6 @@ def create_app(secret_key: bytes, engine: Engine) -> Flask:
     app.register_blueprint(readings_api)
     app.register_blueprint(delivery_api)
     app.register_blueprint(tariffs_api)
+    app.register_blueprint(analysis_api)
     app.register_blueprint(dashboard_pages)
     return app
