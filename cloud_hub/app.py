@@ -10,6 +10,7 @@ from cloud_hub.readings.api import api as readings_api
 from cloud_hub.readings.delivery_api import api as delivery_api
 from cloud_hub.registry.api import api as registry_api
 from cloud_hub.tariffs.api import api as tariffs_api
+from cloud_hub.transfer.api import api as transfer_api
 from cloud_hub.users.pages import install_users
 from cloud_hub.web.csrf import install_csrf
 from cloud_hub.web.database import install_database
@@ -37,5 +38,6 @@ def create_app(secret_key: bytes, engine: Engine) -> Flask:
     app.register_blueprint(delivery_api)
     app.register_blueprint(tariffs_api)
     app.register_blueprint(analysis_api)
+    app.register_blueprint(transfer_api)
     app.register_blueprint(dashboard_pages)
     return app

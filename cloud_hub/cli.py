@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from cloud_hub.errors import HubError, Invalid
 from cloud_hub.process import configure_logging
 from cloud_hub.settings import BROKER_URL, DATABASE_URL, SECRET_KEY_FILE, HubSettings, load_settings
+from cloud_hub.transfer.cli import add_commands as add_transfer_commands
 
 if TYPE_CHECKING:  # a command loads what it needs, when it runs
     from sqlalchemy import Engine
@@ -67,6 +68,8 @@ def _parser() -> argparse.ArgumentParser:
     replay = _add(deeds, "replay", _replay_quarantine, "put batches through again")
     replay.add_argument("ids", nargs="*", type=int, metavar="id", help="left out: all that are there")
     replay.add_argument("--json", action="store_true", help="print one JSON document")
+
+    add_transfer_commands(commands)
     return parser
 
 

@@ -12,6 +12,8 @@ from cloud_hub.errors import SettingsError
 DATABASE_URL = "METERHAUL_DATABASE_URL"
 BROKER_URL = "METERHAUL_BROKER_URL"
 SECRET_KEY_FILE = "METERHAUL_SECRET_KEY_FILE"  # noqa: S105 - the name of a variable, not a secret
+DATABASE_EXTENSION = "METERHAUL_DATABASE_EXTENSION"
+ARCHIVE_URL = "METERHAUL_ARCHIVE_URL"
 
 _BROKER_PORTS = {"mqtt": 1883, "mqtts": 8883}
 _DATABASE_SCHEMES = ("postgresql", "postgres", "postgresql+psycopg2")
@@ -40,6 +42,10 @@ class HubSettings(_Frozen):
     database_url: SecretStr
     broker_url: SecretStr | None = None
     secret_key_path: Path | None = None
+    database_extension: str = ""
+    """What `hub init` switches on beneath the readings: `timescaledb`, `citus`, or nothing."""
+    archive_url: str | None = None
+    """Where `work` writes what it is about to drop, by fsspec; None drops without."""
 
     @property
     def broker(self) -> BrokerAddress:
@@ -78,6 +84,8 @@ def load_settings(environment: Mapping[str, str] | None = None) -> HubSettings:
         database_url=SecretStr(database_url),
         broker_url=SecretStr(broker_url) if broker_url else None,
         secret_key_path=Path(secret_key) if secret_key else None,
+        database_extension=values.get(DATABASE_EXTENSION, "").strip().lower(),
+        archive_url=values.get(ARCHIVE_URL) or None,
     )
 
 
