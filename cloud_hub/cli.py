@@ -113,7 +113,7 @@ def _work(_arguments: argparse.Namespace, settings: HubSettings) -> int:
 
     stopping = stop_on_signals()
     engine = _migrated_engine(settings, "meterhaul-work")
-    worker.run(engine, stopping, worker.duties())
+    worker.run(engine, stopping, worker.duties(settings.archive_url))
     engine.dispose()
     return 0
 

@@ -172,11 +172,10 @@ def _measure_impossible(link: _Link) -> Segment:
     delta = link.high - link.low
     if -link.noise <= delta < 0:
         return Segment()
-    entered = Cause.EXCHANGE if link.entered else Cause.NONE
     if delta > 0 or link.after.net or not 0 <= link.high <= link.most:
-        return Segment(0, Kind.UNKNOWN, Cause.JUMP | entered, FindingKind.JUMP)
-    if entered:
-        return Segment(0, Kind.UNKNOWN, Cause.NEGATIVE | entered, FindingKind.NEGATIVE)
+        return Segment(0, Kind.UNKNOWN, Cause.JUMP, FindingKind.JUMP)
+    if link.entered:  # what was entered with an exchange does not fit what was read
+        return Segment(0, Kind.UNKNOWN, Cause.NEGATIVE, FindingKind.NEGATIVE)
     return Segment(0, Kind.UNKNOWN, Cause.RESET, FindingKind.RESET, {"credited": "0"})
 
 
@@ -204,9 +203,9 @@ def _credit(segment: Segment, link: _Link, fastest: Fraction, limits: Limits) ->
 
 def _fastest_nearby(readings: Readings, index: int, limits: Limits) -> Fraction:
     """Return the fastest that the register went in the steps beside one, in micro of the reading per millisecond."""
-    reach = limits.glitch_samples
-    beside = [*range(max(0, index - reach), index), *range(index + 1, min(len(readings) - 1, index + 1 + reach))]
-    links = _links(readings, np.array(beside, dtype=np.intp), limits)
+    first, last = max(0, index - limits.glitch_samples), min(len(readings) - 1, index + 1 + limits.glitch_samples)
+    nearby = readings.take(np.arange(first, last + 1))
+    links = _links(nearby, np.delete(np.arange(last - first), index - first), limits)
     rates = [Fraction(link.way or 0, link.end_ms - link.start_ms) for link in links if link.end_ms > link.start_ms]
     return max(rates, default=Fraction(0))
 

@@ -1,23 +1,21 @@
 """Which readings of a register are to be believed. Pure.
 
 A reading is judged by its neighbours alone: on each side K readings with a value (`Limits.glitch_samples`), and
-those within one interval, at most `NEIGHBOURS_MAX`, as they are, whatever became of them. So the verdict depends neither
-on where the loaded window begins nor on the order in which readings arrived, and a late reading changes the verdicts
-of its neighbours at most.
+those within one interval, at most `NEIGHBOURS_MAX`. So the verdict depends neither on where the loaded window begins
+nor on the order in which readings arrived, and a late reading changes the verdicts near it at most.
 
 The rule: take all paths through the neighbourhood on which the register only does what it can
-(`plausibility.Plausibility.progress`). A reading is dropped when a path leads past it, from before to after, that it does not
-lie on, and that weighs at least as much as the best path through it. A reading weighs 2, one of exactly zero 1, for
-zero is what a broken answer says; a reading that a person entered with a meter exchange weighs 8.
-What stays is judged once more among itself: the last of a run of glitches has more of them than of good readings for
+(`Plausibility.progress`). A reading is dropped when a path leads past it, from before to after, that it does not lie
+on, and that weighs more than the best path through it. A reading weighs 2; one of exactly zero 1, for zero is what a
+broken answer says; and one that a person entered with a meter exchange 8. What stays is judged once more among itself,
+and then a draw goes against the reading: the last of a run of glitches has more of them than of good readings for
 neighbours. So a verdict depends on neighbours of neighbours, and on nothing further.
 
 Why that is right:
 - A single glitch, or several in a row, stand against readings on both sides that agree with each other across them.
 - Good readings among glitches stay: the glitches agree with each other too, but they are fewer.
 - After a reset, a rollover or an exchange no path leads from before to after, or it leads through: all stay.
-- A reading too many is harmless to drop: the register's difference from before to after holds its energy. So a
-  draw goes against the reading.
+- A reading too many is harmless to drop: the register's difference from before to after holds its energy.
 - A single dip or spike is known without a maximum rate.
 
 Where it gives up: with more glitches in a row than good readings beside them, with glitches at the very end of what is
@@ -34,7 +32,7 @@ from numpy.typing import NDArray
 
 from cloud_hub.energy.plausibility import Bools, Indices, Limits, Plausibility, Readings, plain_steps
 
-NEIGHBOURS_MAX = 16
+NEIGHBOURS_MAX = 12
 """More do not change a verdict that these cannot give, and the work grows with their square."""
 
 _ZERO_WEIGHT, _WEIGHT, _ENTERED_WEIGHT = 1, 2, 8
@@ -59,14 +57,16 @@ class Verdict(IntEnum):
 
 def judge(readings: Readings, limits: Limits) -> NDArray[np.int8]:
     """Return a `Verdict` for each reading, by the rule above."""
-    verdicts = _judge_once(readings, limits)
+    if plain_steps(readings, limits).all():
+        return np.zeros(len(readings), dtype=np.int8)
+    verdicts = _judge_once(readings, limits, lead=1)
     left = np.flatnonzero(verdicts == Verdict.BELIEVED)
-    if len(left) < len(readings):
-        verdicts[left] = _judge_once(readings.take(left), limits)
+    verdicts[left] = _judge_once(readings.take(left) if len(left) < len(readings) else readings, limits, lead=0)
     return _settle_conflicts(readings, verdicts)
 
 
-def _judge_once(readings: Readings, limits: Limits) -> NDArray[np.int8]:
+def _judge_once(readings: Readings, limits: Limits, *, lead: int) -> NDArray[np.int8]:
+    """Judge all by their neighbours as given; `lead`: how much heavier a path must be that leads past a reading."""
     verdicts = np.zeros(len(readings), dtype=np.int8)
     doubtful = np.flatnonzero(~plain_steps(readings, limits))
     if not len(doubtful):
@@ -75,20 +75,30 @@ def _judge_once(readings: Readings, limits: Limits) -> NDArray[np.int8]:
     same_era = readings.era[doubtful] == readings.era[doubtful + 1]
     impossible = doubtful[same_era & ~plausibility.progress(doubtful, doubtful + 1)[1]]
     for batch in _batches(_concerned(readings, impossible, limits)):
-        verdicts[batch] = _Neighbourhoods(readings, plausibility, batch, limits).verdicts()
+        verdicts[batch] = _Neighbourhoods(readings, plausibility, batch, limits).verdicts(lead)
     return verdicts
 
 
 def _concerned(readings: Readings, impossible: Indices, limits: Limits) -> Indices:
-    """Find the readings that have a step between two of their neighbours which cannot be."""
-    nearby = np.zeros(len(readings), dtype=np.bool_)
-    for index in impossible.tolist():
-        nearby[max(0, index + 1 - NEIGHBOURS_MAX) : index + NEIGHBOURS_MAX + 1] = True
+    """Find the readings that have a step which cannot be, and a fall, between two of their neighbours.
+
+    Where nothing falls, every reading lies between those before and after it.
+    """
     if limits.glitch_samples > NEIGHBOURS_MAX:
         raise ValueError(
             f"glitch_samples is {limits.glitch_samples}, more than the {NEIGHBOURS_MAX} that are looked at"
         )
-    return np.flatnonzero(nearby & ~readings.virtual)
+    concerned = _near(readings, impossible) & ~readings.virtual
+    if not any(regime.net for regime in readings.regimes):
+        concerned &= _near(readings, np.flatnonzero(np.diff(readings.micro) < 0))
+    return np.flatnonzero(concerned)
+
+
+def _near(readings: Readings, steps: Indices) -> Bools:
+    """Say which readings have one of the steps between two of their neighbours."""
+    begun = np.bincount(np.maximum(steps + 1 - NEIGHBOURS_MAX, 0), minlength=len(readings) + 1)
+    ended = np.bincount(np.minimum(steps + 1 + NEIGHBOURS_MAX, len(readings)), minlength=len(readings) + 1)
+    return np.cumsum(begun - ended)[: len(readings)] > 0
 
 
 def _batches(indices: Indices) -> list[Indices]:
@@ -112,7 +122,7 @@ class _Neighbourhoods:
         self.weights: Weights = np.where(there, weights, _NO_PATH)
         self.middle = reach
 
-    def verdicts(self) -> NDArray[np.int8]:
+    def verdicts(self, lead: int) -> NDArray[np.int8]:
         """Judge them all."""
         way, possible = self._plausibility.progress(self.members[:, :, None], self.members[:, None, :])
         middle, up_to, since = self.middle, self._up_to(possible), self._since(possible)
@@ -125,7 +135,7 @@ class _Neighbourhoods:
         weight = np.where(past, up_to[:, :middle, None] + since[:, None, middle + 1 :], _NO_PATH)
         weight = weight.reshape(len(weight), -1)
         best = weight.argmax(axis=1)
-        dropped = (weight.max(axis=1, initial=_NO_PATH) >= through) & (weight.max(axis=1) > 0)
+        dropped = (weight.max(axis=1, initial=_NO_PATH) >= through + lead) & (weight.max(axis=1) > 0)
         names = self._names(best // middle, middle + 1 + best % middle)
         return np.where(dropped, names, Verdict.BELIEVED).astype(np.int8)
 
@@ -152,9 +162,10 @@ class _Neighbourhoods:
         micro = self._readings.micro
         judged = micro[self.members[:, self.middle]]
         low, high = np.minimum(micro[earlier], micro[later]), np.maximum(micro[earlier], micro[later])
-        names = np.where(judged < low, Verdict.DIP, Verdict.SPIKE)
+        names = np.where(judged < micro[earlier], Verdict.DIP, Verdict.SPIKE)
         names[judged == 0] = Verdict.ZERO_READ
-        names[np.maximum(low - judged, judged - high) <= self._plausibility.noise(earlier, later)] = Verdict.NOISE
+        outside = np.maximum(low - judged, judged - high)  # not so where the register rolled over in between
+        names[(outside > 0) & (outside <= self._plausibility.noise(earlier, later))] = Verdict.NOISE
         return names.astype(np.int8)
 
 

@@ -41,9 +41,10 @@ def _with_value(series: Series, regimes: tuple[Regime, ...]) -> Readings:
     if not kept.all():
         series = series.take(np.flatnonzero(kept))
     value = np.clip(series.value, -_VALUE_MAX, _VALUE_MAX)
+    whole = np.floor(value)  # apart from its fraction: together they have more digits than a double holds
     return Readings(
         series.observed_at_ms,
-        np.rint(value * MICRO).astype(np.int64),
+        whole.astype(np.int64) * MICRO + np.rint((value - whole) * MICRO).astype(np.int64),
         series.quality == Quality.CLOCK_UNCERTAIN,
         value.astype(np.float32) == value,
         np.zeros(len(value), dtype=np.int64),

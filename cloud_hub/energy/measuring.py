@@ -26,6 +26,7 @@ from cloud_hub.energy.model import (
     Register,
 )
 from cloud_hub.energy.plausibility import Limits
+from cloud_hub.energy.scaling import COARSE_STEPS
 from cloud_hub.readings.series import Series
 
 READINGS_BESIDE = 16
@@ -35,8 +36,6 @@ A reading is judged by K = `Limits.glitch_samples` on each side, twice; up to K 
 what is credited after a reset is compared with K steps beside it; and a few may be told twice.
 """
 
-_COARSE_STEPS = 20
-"""An amount of fewer steps of the register is known to no better than a twentieth."""
 _PRODUCT_SAFE_MS = 3_037_000_499
 """The square root of 2**63: 35 days. Longer segments are divided with Python's unbounded integers."""
 
@@ -65,9 +64,7 @@ def _spread(chain: Chain, bounds: Int64s) -> Intervals:
     place = np.searchsorted(chain.at_ms, bounds, side="right") - 1
     amounts = np.diff(_counted(chain, bounds, place))
     _mark_causes(causes, chain, bounds)
-    if chain.coarse_micro.any():
-        steps = chain.coarse_micro[np.clip(place, 0, len(chain.coarse_micro) - 1)]
-        causes[abs(amounts) < _COARSE_STEPS * np.maximum(steps[:-1], steps[1:])] |= Cause.RESOLUTION
+    _mark_coarse(causes, chain, place, amounts)
     if place[0] >= 0 and place[-1] < len(chain.at_ms) - 1 and not chain.kinds[place[0] : place[-1] + 1].any():
         complete = np.full(count, COMPLETE, dtype=np.int16)
         return Intervals(amounts, np.zeros(count, dtype=np.int16), complete, causes)
@@ -143,6 +140,14 @@ def _mark_causes(causes: NDArray[np.int32], chain: Chain, bounds: Int64s) -> Non
             begun = np.bincount(first[with_bit], minlength=len(causes) + 1)
             ended = np.bincount(last[with_bit], minlength=len(causes) + 1)
             causes[np.cumsum(begun - ended)[: len(causes)] > 0] |= bit
+
+
+def _mark_coarse(causes: NDArray[np.int32], chain: Chain, place: NDArray[np.intp], amounts: Int64s) -> None:
+    """Mark amounts of few steps of a single-precision register that is on the move."""
+    if not chain.coarse_micro.any():
+        return
+    steps = np.append(chain.coarse_micro, 0)[np.clip(place, -1, len(chain.coarse_micro))]  # 0 outside of the chain
+    causes[abs(amounts) < COARSE_STEPS * np.maximum(steps[:-1], steps[1:])] |= Cause.RESOLUTION
 
 
 def _gaps(chain: Chain, bounds: Int64s) -> tuple[Gap, ...]:

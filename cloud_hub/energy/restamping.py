@@ -74,11 +74,11 @@ def _shifts(observed: Int64s, received: Int64s, interval_ms: int, tolerance_ms: 
 
 def _blocks(lag: Int64s, tolerance_ms: int) -> list[slice]:
     """Cut where the time that readings travelled leaves what it was at the beginning of the block."""
-    starts = [0] if len(lag) else []
+    borders: list[int] = []
     for index, travelled in enumerate(lag.tolist()):
-        if abs(travelled - int(lag[starts[-1]])) > tolerance_ms:
-            starts.append(index)
-    return [slice(start, end) for start, end in zip(starts, [*starts[1:], len(lag)], strict=True)]
+        if not borders or abs(travelled - int(lag[borders[-1]])) > tolerance_ms:
+            borders.append(index)
+    return [slice(start, end) for start, end in pairwise([*borders, len(lag)])]
 
 
 def _is_wrong(observed: Int64s, received: Int64s, block: slice, interval_ms: int, tolerance_ms: int) -> bool:

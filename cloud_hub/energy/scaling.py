@@ -5,6 +5,8 @@ import numpy as np
 from cloud_hub.energy.model import MICRO, Int64s
 from cloud_hub.energy.plausibility import Bools, Limits, Plausibility, Readings, Regime
 
+COARSE_STEPS = 20
+"""An amount of fewer steps of the register is known to no better than a twentieth."""
 _SAFE = 2**62
 """Products below it, and twice their remainders, fit into 64 bits; others are left to Python's integers."""
 
@@ -60,7 +62,8 @@ def _scaled_column(micro: Int64s, regime: Regime) -> Int64s:
 def coarse_steps(readings: Readings, limits: Limits) -> Int64s:
     """Return, per segment, one step of a single-precision register in micro of the amounts' unit.
 
-    0 where the register is another, as some of the readings beside show, or where it is at rest.
+    0 where the register is another, as some of the readings beside show, where it is at rest, and where it moves so
+    fast that its steps do not matter.
     """
     count = max(0, len(readings) - 1)
     steps = np.zeros(count, dtype=np.int64)
@@ -70,8 +73,9 @@ def coarse_steps(readings: Readings, limits: Limits) -> Int64s:
     first = np.maximum(np.arange(count) - reach, 0)
     last = np.minimum(np.arange(count) + reach + 1, count)
     others = np.concatenate([[0], np.cumsum(~readings.single)])
-    coarse = (others[last + 1] == others[first]) & (readings.micro[last] != readings.micro[first])
-    spacing = np.spacing(abs(readings.micro[1:] / MICRO).astype(np.float32)).astype(np.float64)
+    spacing = np.spacing(abs(readings.micro[1:] / MICRO).astype(np.float32)).astype(np.float64) * MICRO
+    moved = abs(readings.micro[last] - readings.micro[first])
+    coarse = (others[last + 1] == others[first]) & (moved > 0) & (moved < COARSE_STEPS * spacing * (last - first))
     scales = np.array([abs(regime.numerator / regime.denominator) for regime in readings.regimes])
-    steps[coarse] = np.rint(spacing * scales[readings.regime[1:]] * MICRO)[coarse]
+    steps[coarse] = np.rint(spacing * scales[readings.regime[1:]])[coarse]
     return steps

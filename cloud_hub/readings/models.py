@@ -3,8 +3,10 @@
 from datetime import datetime
 
 from sqlalchemy import (
+    REAL,
     BigInteger,
     Column,
+    Date,
     DateTime,
     Double,
     ForeignKey,
@@ -40,6 +42,43 @@ scans = Table(
 `quality` is null when all is good. No foreign key and no unique index: `streams.committed` alone
 decides what is a duplicate, and loading is several times faster for it."""
 
+scan_days = Table(
+    "scan_days",
+    Base.metadata,
+    Column("meter_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("day", Date, primary_key=True),
+    Column("layout_id", Integer, primary_key=True, autoincrement=False),
+    Column("scans", Integer, nullable=False),
+    Column("first_ms", Integer, nullable=False),
+    Column("step_ms", Integer),
+    Column("offsets_ms", ARRAY(Integer)),
+    postgresql_partition_by="RANGE (day)",
+)
+"""When a layout's points were read on one closed day (UTC): milliseconds since midnight, ordered. As `offsets_ms`,
+or, where they are evenly spaced, as `first_ms` and `step_ms`. A day's scans of one layout stand either here or in
+`scans`; late ones stand there until they are merged."""
+
+point_days = Table(
+    "point_days",
+    Base.metadata,
+    Column("meter_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("point_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("base", BigInteger, nullable=False, server_default="0"),
+    Column("divisor", BigInteger, nullable=False, server_default="1"),
+    Column("day", Date, primary_key=True),
+    Column("layout_id", Integer, primary_key=True, autoincrement=False),
+    Column("valued", Integer, nullable=False),
+    Column("int2s", ARRAY(SmallInteger)),
+    Column("int4s", ARRAY(Integer)),
+    Column("float4s", ARRAY(REAL)),
+    Column("float8s", ARRAY(Double)),
+    Column("quality", ARRAY(SmallInteger)),
+    postgresql_partition_by="RANGE (day)",
+)
+"""What was read of one point at those times, in one of four forms (`cloud_hub.readings.packing`): whole numbers, with
+value = (base + n) / divisor, or floats; in none when no value is there. `valued` says how many are. `quality` is
+null when all is good."""
+
 _views = MetaData()
 
 readings = Table(
@@ -50,8 +89,10 @@ readings = Table(
     Column("point_id", BigInteger),
     Column("value", Double),
     Column("quality", SmallInteger),
+    Column("day", Date),
 )
-"""View: a row per reading, for people and tools. `value` is null where the quality carries none."""
+"""View: a row per reading, for people and tools. `value` is null where the quality carries none; `day` is the UTC
+date, by which old readings are found quickly."""
 
 point_latest = Table(
     "point_latest",

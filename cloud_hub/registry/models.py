@@ -1,6 +1,6 @@
 """The tables of what exists: sites, controllers, meters, points, and the layouts that order points into columns."""
 
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -8,6 +8,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     CheckConstraint,
+    Date,
     DateTime,
     Double,
     ForeignKey,
@@ -56,6 +57,8 @@ class Organisation(Base):
     """How long raw readings are kept; None for ever, as in the next two."""
     ledger_kept_days: Mapped[int | None] = mapped_column(Integer)
     audit_kept_days: Mapped[int | None] = mapped_column(Integer)
+    readings_from: Mapped[date | None] = mapped_column(Date)
+    """Closed readings before this UTC day were dropped: what came of them cannot be computed again."""
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
 
 

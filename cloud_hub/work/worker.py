@@ -10,7 +10,11 @@ from sqlalchemy import Engine, text
 
 from cloud_hub.ingest.faults import DatabaseError, reason_of
 from cloud_hub.ingest.quarantine import replay_waiting
+from cloud_hub.ledger.recompute import recompute_some
+from cloud_hub.ledger.silent import mark_silent
+from cloud_hub.work.compaction import compact
 from cloud_hub.work.partitions import make_partitions
+from cloud_hub.work.retention import Archive, drop_expired
 
 DIGESTS_KEPT = timedelta(days=120)
 """Longer than an agent keeps what it has sent (90 days): no repetition goes unrecognised."""
@@ -19,6 +23,7 @@ ATTEMPTS_KEPT = timedelta(days=1)
 MORE = object()
 """What a duty answers that has more to do."""
 
+_LEDGER_S = 2.0
 _HOUR_S = 3600.0
 _MINUTE_S = 60.0
 _JOIN_S = 10.0
@@ -36,10 +41,16 @@ class Duty:
     """Answers `MORE` when it stopped before all was done: then it comes again at once."""
 
 
-def duties() -> list[Duty]:
+def duties(archive_url: str | None = None) -> list[Duty]:
     """Return all that the hub does by the clock; everything is due at once."""
     return [
+        Duty("ledger", _LEDGER_S, recompute),
+        Duty("silence", 5 * _MINUTE_S, mark_silent),
         Duty("partitions", _HOUR_S, lambda engine: make_partitions(engine, datetime.now(UTC))),
+        Duty("compaction", _HOUR_S, lambda engine: compact(engine, datetime.now(UTC))),
+        Duty(
+            "retention", _HOUR_S, lambda engine: drop_expired(engine, datetime.now(UTC), _archive(engine, archive_url))
+        ),
         Duty("purge", _HOUR_S, purge),
         Duty("quarantine", _MINUTE_S, replay_waiting),
     ]
@@ -78,6 +89,19 @@ def _do(engine: Engine, duty: Duty) -> object:
     except Exception:
         log.exception("duty_failed", duty=duty.name)
     return None
+
+
+def recompute(engine: Engine) -> object:
+    """Bring the ledger in step with what has changed in some meters."""
+    return MORE if recompute_some(engine).meters else None
+
+
+def _archive(engine: Engine, url: str | None) -> Archive | None:
+    if url is None:
+        return None
+    from cloud_hub.transfer.archive import ParquetArchive  # noqa: PLC0415 - Arrow is large, and most hubs keep no archive
+
+    return ParquetArchive(engine, url)
 
 
 def purge(engine: Engine) -> None:

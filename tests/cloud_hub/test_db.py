@@ -13,6 +13,7 @@ import cloud_hub.ingest.models
 import cloud_hub.ledger.models
 import cloud_hub.readings.models
 import cloud_hub.registry.models
+import cloud_hub.tariffs.models
 import cloud_hub.users.models  # noqa: F401 - their tables are registered by being imported
 from cloud_hub import db
 from cloud_hub.errors import DatabaseRefused, DatabaseUnreachable, NotMigrated, SettingsError

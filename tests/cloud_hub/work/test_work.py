@@ -22,7 +22,7 @@ def scans_per_table(engine: Engine) -> dict[str, int]:
 def test_months_count_across_the_year() -> None:
     assert Month(2026, 11).plus(3) == Month(2027, 2)
     assert Month(2026, 12).plus(1).start == datetime(2027, 1, 1, tzinfo=UTC)
-    assert Month.of(NOW).table == "scans_2026_11"
+    assert Month.of(NOW).partition_of("scans") == "scans_2026_11"
 
 
 def test_partitions_are_made_ahead_once(engine: Engine) -> None:
