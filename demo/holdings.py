@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from cloud_hub.readings.closed_days import read_days
 from demo.accounting import Account, Held, Served, account
 from demo.errors import NotReady
-from demo.stack import Stack
+from demo.stack import CONTROLLER, Stack
 from edge_agent.buffer import held
 from edge_agent.buffer.store import BufferStore
 from protocol.manifest import Manifest, parse_manifest
@@ -19,6 +20,53 @@ from protocol.scans import Scan
 from simulator.ledger import read_ledger
 
 _ROWS_AT_A_TIME = 2_000
+
+# The demo shows a second site whose readings no simulated meter served: only the controller's count.
+_COUNT = text("""
+    WITH ours AS (
+        SELECT l.id, cardinality(l.point_ids) AS points FROM layouts l
+        JOIN meters m ON m.id = l.meter_id WHERE m.controller_id = :controller
+    ), stored AS (
+        SELECT count(*) AS scans, coalesce(sum(points), 0) AS readings FROM scans JOIN ours ON ours.id = scans.layout_id
+        UNION ALL
+        SELECT coalesce(sum(d.scans), 0), coalesce(sum(d.scans * ours.points), 0)
+        FROM scan_days d JOIN ours ON ours.id = d.layout_id
+    )
+    SELECT (SELECT sum(scans)::bigint FROM stored), (SELECT sum(readings)::bigint FROM stored),
+           (SELECT count(*) FROM gap_records),
+           (SELECT coalesce(sum(upper(r) - lower(r)), 0) FROM streams, unnest(committed + gaps) AS r)
+""")
+
+_LAYOUTS = text("""
+    SELECT l.id, m.slug, array_agg(p.name ORDER BY place), l.point_ids FROM layouts l
+    JOIN meters m ON m.id = l.meter_id
+    CROSS JOIN LATERAL unnest(l.point_ids) WITH ORDINALITY AS o (point_id, place)
+    JOIN points p ON p.id = o.point_id
+    WHERE m.controller_id = :controller
+    GROUP BY l.id, m.slug
+""")
+
+_OPEN_SCANS = text("""
+    SELECT (extract(epoch FROM observed_at) * 1000)::bigint, layout_id, values, quality FROM scans
+    WHERE layout_id = ANY(:layouts)
+""")
+
+_CLOSED_DAYS = text("""
+    SELECT meter_id, layout_id, day - date '1970-01-01' FROM scan_days WHERE layout_id = ANY(:layouts)
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    meter: str
+    names: list[str]
+    point_ids: list[int]
+
+    def held(self, observed_at_ms: int, values: Sequence[float], quality: Sequence[int]) -> Held:
+        """Return a scan as the database holds it."""
+        known = {name: value for name, value in zip(self.names, values, strict=True) if not math.isnan(value)}
+        codes = dict(zip(self.names, quality, strict=True)) if any(quality) else {}
+        return Held(self.meter, observed_at_ms, known, codes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +95,7 @@ def account_for(stack: Stack, *, agent_deaths_ms: Sequence[int] = ()) -> Account
 def count(stack: Stack) -> Counts:
     """Count scans committed and scans that wait on the edge."""
     with stack.session() as session:
-        scans, readings, gaps, accounted = session.execute(
-            text(
-                "SELECT (SELECT count(*) FROM scans), (SELECT coalesce(sum(cardinality(values)), 0) FROM scans), "
-                "(SELECT count(*) FROM gap_records), "
-                "(SELECT coalesce(sum(upper(r) - lower(r)), 0) FROM streams, unnest(committed + gaps) AS r)"
-            )
-        ).one()
+        scans, readings, gaps, accounted = session.execute(_COUNT, {"controller": CONTROLLER}).one()
     return Counts(
         scans_committed=scans,
         readings_committed=int(readings),
@@ -63,29 +105,20 @@ def count(stack: Stack) -> Counts:
 
 
 def read_hub(session: Session) -> Iterator[Held]:
-    """Read every scan of the hub's database."""
-    layouts = {
-        layout_id: (meter, names)
-        for layout_id, meter, names in session.execute(
-            text(
-                "SELECT l.id, m.slug, array_agg(p.name ORDER BY place) FROM layouts l JOIN meters m ON m.id = l.meter_id "
-                "CROSS JOIN LATERAL unnest(l.point_ids) WITH ORDINALITY AS o (point_id, place) "
-                "JOIN points p ON p.id = o.point_id GROUP BY l.id, m.slug"
-            )
-        )
-    }
-    rows = session.execute(
-        text("SELECT (extract(epoch FROM observed_at) * 1000)::bigint, layout_id, values, quality FROM scans"),
-        execution_options={"yield_per": _ROWS_AT_A_TIME},
-    )
+    """Read every scan of the demo's controller from the hub's database, of open and of closed days."""
+    layouts: dict[int, _Layout] = {}
+    for layout_id, meter, names, point_ids in session.execute(_LAYOUTS, {"controller": CONTROLLER}):
+        layouts[layout_id] = _Layout(meter, names, point_ids)
+    rows = session.execute(_OPEN_SCANS, {"layouts": list(layouts)}, execution_options={"yield_per": _ROWS_AT_A_TIME})
     for observed_at_ms, layout_id, values, quality in rows:
-        meter, names = layouts[layout_id]
-        yield Held(
-            meter,
-            observed_at_ms,
-            {name: value for name, value in zip(names, values, strict=True) if not math.isnan(value)},
-            dict(zip(names, quality, strict=True)) if quality else {},
-        )
+        yield layouts[layout_id].held(observed_at_ms, values, quality or [0] * len(values))
+    for meter_id, layout_id, day in session.execute(_CLOSED_DAYS, {"layouts": list(layouts)}).all():
+        layout = layouts[layout_id]
+        keys, points = [(layout_id, day)], {layout_id: layout.point_ids}
+        for closed in read_days(session.connection(), meter_id, keys, points).values():
+            columns = zip(closed.observed_at_ms.tolist(), closed.values.tolist(), closed.quality.tolist(), strict=True)
+            for observed_at_ms, values, quality in columns:
+                yield layout.held(observed_at_ms, values, quality)
 
 
 def read_edge(stack: Stack) -> Iterator[Held]:
