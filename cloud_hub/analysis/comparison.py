@@ -54,6 +54,8 @@ def judge(period: Figure, other: Figure, threshold: int) -> str:
         )
     if other.meters != period.meters:
         return f"it has {_meters(other)}, the period {_meters(period)}"
+    if other.expected_ms * 1000 < period.expected_ms * threshold:
+        return "its meters began to count in the midst of it"
     return ""
 
 

@@ -144,9 +144,10 @@ def _mark_causes(causes: NDArray[np.int32], chain: Chain, bounds: Int64s) -> Non
 
 def _mark_coarse(causes: NDArray[np.int32], chain: Chain, place: NDArray[np.intp], amounts: Int64s) -> None:
     """Mark amounts of few steps of a single-precision register that is on the move."""
-    if not chain.coarse_micro.any():
+    coarse = np.where(chain.kinds == Kind.UNKNOWN, 0, chain.coarse_micro)  # where nothing is counted, nothing is coarse
+    if not coarse.any():
         return
-    steps = np.append(chain.coarse_micro, 0)[np.clip(place, -1, len(chain.coarse_micro))]  # 0 outside of the chain
+    steps = np.append(coarse, 0)[np.clip(place, -1, len(coarse))]  # 0 outside of the chain
     causes[abs(amounts) < COARSE_STEPS * np.maximum(steps[:-1], steps[1:])] |= Cause.RESOLUTION
 
 

@@ -126,3 +126,5 @@ def test_a_range_that_ends_before_it_begins_is_refused(session: Session, metered
 def test_judging_needs_no_database() -> None:
     whole = Figure(measured_micro=1, expected_ms=10, complete_ms=10, meters=1)
     assert judge(whole, whole, 1000) == ""
+    begun = Figure(measured_micro=1, expected_ms=5, complete_ms=5, meters=1)
+    assert judge(whole, begun, 900) == "its meters began to count in the midst of it"

@@ -209,6 +209,15 @@ def test_a_single_precision_register_above_2_24_says_that_its_steps_are_coarse()
     assert set(qualities(measured)) == {MEASURED}
 
 
+def test_what_is_not_counted_is_not_called_coarse() -> None:
+    before = [(at_ms, single(17_000_000.3 + n * 3.7)) for n, (at_ms, _) in enumerate(WHOLE_DAY[:20])]
+    after = [(at_ms, single(9_000_000.3 + n * 3.7)) for n, (at_ms, _) in enumerate(WHOLE_DAY[30:])]
+    measured = measure_day([*before, *after], limits=make_limits(rate="100000"))
+    missing = [cause for cause, code in zip(causes(measured), qualities(measured), strict=True) if code == MISSING]
+    assert missing
+    assert not any(cause & Cause.RESOLUTION for cause in missing)
+
+
 @pytest.mark.parametrize(
     ("first", "step", "is_single"),
     [
