@@ -6,7 +6,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cloud_hub.db import create_engine
 from demo.errors import DemoError, MissingProgram
+from demo.example_month import MONTH, SLUG, ExampleMonth, add_example_month
 from demo.holdings import count
 from demo.mosquitto import ensure_installed
 from demo.processes import wait_until
@@ -52,24 +54,48 @@ def take(target: Path) -> None:
             with sync_playwright() as playwright:
                 browser = playwright.chromium.launch(executable_path=chromium, args=_CHROMIUM_OPTIONS)
                 for name in _VIEWS:
-                    _take_view(browser, stack, login, target, name)
+                    _take_present(_open(browser, stack, login, name), target, name)
+                month = _add_month(stack)
+                for name in _VIEWS:
+                    _take_month(_open(browser, stack, login, name), stack, month, target, name)
                 browser.close()
         finally:
             stack.stop()
             stack.wipe()
 
 
-def _take_view(browser: "Browser", stack: Stack, login: Login, target: Path, name: str) -> None:
+def _add_month(stack: Stack) -> ExampleMonth:
+    """Give the demo a site with a past, which the few minutes that it runs cannot."""
+    engine = create_engine(stack.database_url)
+    try:
+        return add_example_month(engine)
+    finally:
+        engine.dispose()
+
+
+def _open(browser: "Browser", stack: Stack, login: Login, name: str) -> "Page":
     page = browser.new_page(**_VIEWS[name])
     page.goto(stack.url)
     page.get_by_label("E-mail address").fill(login.email)
     page.get_by_label("Password").fill(login.password)
     page.get_by_role("button", name="Log in").click()
     page.get_by_role("heading", name="Sites").wait_for()
+    return page
+
+
+def _take_present(page: "Page", target: Path, name: str) -> None:
     _save(page, target / f"sites-{name}.png")
     page.get_by_role("link", name="Server rack").click()
     page.locator(".u-over").wait_for(state="attached")
     _save(page, target / f"meter-{name}.png")
+    page.close()
+
+
+def _take_month(page: "Page", stack: Stack, month: ExampleMonth, target: Path, name: str) -> None:
+    page.goto(f"{stack.url}sites/{SLUG}/energy?month={MONTH}")
+    _save(page, target / f"energy-{name}.png")
+    page.goto(f"{stack.url}points/{month.grid_point_id}/ledger?day={MONTH}-09")
+    _save(page, target / f"ledger-{name}.png")
     page.close()
 
 

@@ -15,6 +15,7 @@ from cloud_hub.readings.service import LatestReading, list_latest
 from cloud_hub.registry import queries
 from cloud_hub.registry.models import Controller, Meter, Point, Site
 from cloud_hub.web.pagination import Window, encode_cursor
+from protocol.manifest import PointKind
 from protocol.quality import Quality, quality_name
 
 SITES_PER_PAGE = 10
@@ -46,6 +47,8 @@ class Cell:
     age_state: str
     observed_at: datetime | None
     local_time: str
+    is_counter: bool = False
+    """True for what has a ledger."""
 
     @property
     def without_note(self) -> "Cell":
@@ -211,8 +214,10 @@ def _meter_card(
 
 def _cell(point: Point, reading: LatestReading | None, zone: ZoneInfo, now: datetime) -> Cell:
     label = wording.label_point(point.name)
+    is_counter = point.kind == PointKind.COUNTER.value and point.statistic is None
     if reading is None:
-        return Cell(point.id, label, point.unit, "none", None, "", "never read", "", "never", "none", None, "")
+        never = ("none", None, "", "never read", "", "never", "none", None, "")
+        return Cell(point.id, label, point.unit, *never, is_counter)
     age_s = (now - reading.observed_at).total_seconds()
     is_old = point.period_s is not None and age_s > max(STALE_AFTER_PERIODS * point.period_s, STALE_AFTER_S_MIN)
     state = _state(reading, is_old=is_old)
@@ -231,6 +236,7 @@ def _cell(point: Point, reading: LatestReading | None, zone: ZoneInfo, now: date
         age_state="stale" if is_old else "fresh",
         observed_at=reading.observed_at,
         local_time=wording.format_local(reading.observed_at, zone),
+        is_counter=is_counter,
     )
 
 

@@ -3,10 +3,12 @@
 from flask import Blueprint, render_template, request
 
 from cloud_hub.dashboard import overview, wording
+from cloud_hub.dashboard.energy_pages import pages as energy_pages
 from cloud_hub.web.database import request_session
 from cloud_hub.web.pagination import parse_window
 
 pages = Blueprint("dashboard", __name__)
+pages.register_blueprint(energy_pages)
 
 
 @pages.get("/")
