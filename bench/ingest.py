@@ -33,7 +33,7 @@ from demo.postgres import PrivatePostgres
 from demo.processes import Process, wait_until
 from protocol.codec import decode_envelope
 
-SHARE_BAR = 0.4
+SHARE_BAR = 0.5
 CONTROLLERS = 4
 WINDOW = 64
 _TIMEOUT_S = 120
@@ -154,44 +154,62 @@ def run_copy(engine: Engine, groups: Sequence[bytes]) -> float:
     return seconds
 
 
-def run_ingest(rig: Rig, label: str, load: Load, batches: dict[str, list[bytes]], engine: Engine) -> float:
-    """Send all batches to one ingest process; return the seconds until the last one was acknowledged."""
-    process = Process(
-        "ingest",
-        [sys.executable, "-m", "meterhaul.cli", "hub", "ingest"],
-        log_file=rig.directory / f"ingest-{label}.log",
-        env={
-            "METERHAUL_DATABASE_URL": rig.postgres.url_of(f"ingest_{label}"),
-            "METERHAUL_BROKER_URL": rig.broker.hub_url,
-        },
-    )
+def run_ingest(
+    rig: Rig, label: str, load: Load, batches: dict[str, list[bytes]], engine: Engine, *, processes: int = 1
+) -> float:
+    """Send all batches to as many ingest processes; return the seconds until the last one was acknowledged."""
+    running = [describe_ingest(rig, label, number) for number in range(processes)]
     settle(engine)
-    process.start()
-    wait_until(lambda: "broker_connected" in process.log_file.read_text(), 30, "ingest to listen")
+    for process in running:
+        process.start()
+    wait_until(lambda: all(is_listening(process) for process in running), 30, "ingest to listen")
     with ExitStack() as stack:
         controllers = [
             stack.enter_context(LoadController(rig.broker.add_controller(name), payloads, load.scans_per_batch, WINDOW))
             for name, payloads in batches.items()
         ]
-        cpu_before = psutil.Process(process.pid).cpu_times()
+        cpu_before = cpu_seconds(running)
         started = time.perf_counter()
         for controller in controllers:
             controller.go()
         for controller in controllers:
             if not controller.done.wait(_TIMEOUT_S):
-                raise SystemExit(
-                    f"not all batches were acknowledged within {_TIMEOUT_S} s: {process.log_file.read_text()}"
-                )
+                logs = "".join(process.log_file.read_text() for process in running)
+                raise SystemExit(f"not all batches were acknowledged within {_TIMEOUT_S} s: {logs}")
         seconds = time.perf_counter() - started
-        cpu_after = psutil.Process(process.pid).cpu_times()
-    process.stop()
+        cpu = cpu_seconds(running) - cpu_before
+    for process in running:
+        process.stop()
     check_stored(engine, load)
-    cpu = cpu_after.user + cpu_after.system - cpu_before.user - cpu_before.system
     print(
         f"{label}: {CONTROLLERS * load.batches} batches, {load.readings:,} readings in {seconds:.1f} s, "
         f"ingest used {cpu / seconds:.2f} of a core"
     )
     return seconds
+
+
+def describe_ingest(rig: Rig, label: str, number: int) -> Process:
+    """Describe an ingest process on the label's database."""
+    return Process(
+        f"ingest-{number}",
+        [sys.executable, "-m", "meterhaul.cli", "hub", "ingest"],
+        log_file=rig.directory / f"ingest-{label}-{number}.log",
+        env={
+            "METERHAUL_DATABASE_URL": rig.postgres.url_of(f"ingest_{label}"),
+            "METERHAUL_BROKER_URL": rig.broker.hub_url,
+        },
+    )
+
+
+def is_listening(process: Process) -> bool:
+    """Say whether an ingest process has its subscription."""
+    return "broker_connected" in process.log_file.read_text()
+
+
+def cpu_seconds(processes: Sequence[Process]) -> float:
+    """Return the processor time that the processes have used so far."""
+    times = [psutil.Process(process.pid).cpu_times() for process in processes]
+    return float(sum(one.user + one.system for one in times))
 
 
 def settle(engine: Engine) -> None:

@@ -83,11 +83,13 @@ def _init(_arguments: argparse.Namespace, settings: HubSettings) -> int:
     from datetime import UTC, datetime  # noqa: PLC0415 - lazy, as all below
 
     from cloud_hub import db  # noqa: PLC0415
+    from cloud_hub.work.extensions import switch_on  # noqa: PLC0415
     from cloud_hub.work.partitions import make_partitions  # noqa: PLC0415
 
     url = settings.database_url.get_secret_value()
     db.upgrade(url)
     engine = db.create_engine(url, application_name="meterhaul-init")
+    switch_on(engine, settings.database_extension)
     make_partitions(engine, datetime.now(UTC))
     print(f"The database {db.describe(engine.url)} is at revision {db.head_revision()}.")
     engine.dispose()

@@ -83,6 +83,8 @@ class Dirty(Base):
     from_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     to_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     """The last instant, itself included."""
+    is_silence: Mapped[bool] = mapped_column(Boolean, server_default="false")
+    """Nothing has changed but the time: intervals have ended without a reading."""
     noted_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
 
 
@@ -210,8 +212,10 @@ class SuspectSpan(Base):
     to_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     """The last reading, itself included."""
     reason: Mapped[str] = mapped_column(Text)
-    """`future`."""
+    """`future` or `past`."""
     readings: Mapped[int] = mapped_column(BigInteger)
+    instants_ms: Mapped[list[int]] = mapped_column(ARRAY(BigInteger), server_default="{}")
+    """Theirs, in UTC milliseconds since 1970: honest readings of the same hours, when they come, are not meant."""
     noted_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     resolution: Mapped[str | None] = mapped_column(Text)
     """`accepted` or `discarded`; None until a person has judged."""
