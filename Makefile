@@ -38,8 +38,8 @@ lint: $(BIN)/.dev ## ruff, mypy, import-linter
 	@$(BIN)/mypy tests bench
 	@$(BIN)/lint-imports
 
-bench: $(BIN)/.dev ## one benchmark, NAME=ingest|wire|buffer|agent|footprint|rtu|tcp|deadmeter|cellular|direct
-	@test -n "$(NAME)" || { echo "Say which: make bench NAME=ingest (or wire, buffer, agent, footprint, rtu, tcp, deadmeter, cellular, direct)"; exit 2; }
+bench: $(BIN)/.dev ## one benchmark, NAME=ingest|streams|ledger|disk|queries|wire|buffer|agent|footprint|rtu|tcp|deadmeter|cellular|direct
+	@test -n "$(NAME)" || { echo "Say which: make bench NAME=ingest (or streams, ledger, disk, queries, wire, buffer, agent, footprint, rtu, tcp, deadmeter, cellular, direct)"; exit 2; }
 	@$(BIN)/python bench/$(NAME).py $(ARGS)
 
 screenshots: $(BIN)/.dev ## pictures of the pages, under screenshots/
