@@ -49,7 +49,9 @@ def duties(archive_url: str | None = None) -> list[Duty]:
         Duty("partitions", _HOUR_S, lambda engine: make_partitions(engine, datetime.now(UTC))),
         Duty("compaction", _HOUR_S, lambda engine: compact(engine, datetime.now(UTC))),
         Duty(
-            "retention", _HOUR_S, lambda engine: drop_expired(engine, datetime.now(UTC), _archive(engine, archive_url))
+            "retention",
+            24 * _HOUR_S,
+            lambda engine: drop_expired(engine, datetime.now(UTC), _archive(engine, archive_url)),
         ),
         Duty("purge", _HOUR_S, purge),
         Duty("quarantine", _MINUTE_S, replay_waiting),
