@@ -37,7 +37,7 @@ class ServerPostgres(PrivatePostgres):
 
     def _options(self) -> list[str]:
         # Of one option given twice, PostgreSQL takes the later one.
-        return [*super()._options(), "-c", "shared_buffers=1GB", "-c", "max_wal_size=4GB"]
+        return [*super()._options(), "-c", "shared_buffers=1GB", "-c", "max_wal_size=4GB", "-c", "wal_compression=lz4"]
 
 
 @dataclass(frozen=True, slots=True)
