@@ -6,6 +6,8 @@ from sqlalchemy import Engine
 from cloud_hub.analysis.api import api as analysis_api
 from cloud_hub.dashboard.pages import pages as dashboard_pages
 from cloud_hub.db import create_sessions
+from cloud_hub.ledger.api import api as ledger_api
+from cloud_hub.ledger.changes_api import api as ledger_changes_api
 from cloud_hub.readings.api import api as readings_api
 from cloud_hub.readings.delivery_api import api as delivery_api
 from cloud_hub.registry.api import api as registry_api
@@ -36,6 +38,8 @@ def create_app(secret_key: bytes, engine: Engine) -> Flask:
     app.register_blueprint(registry_api)
     app.register_blueprint(readings_api)
     app.register_blueprint(delivery_api)
+    app.register_blueprint(ledger_api)
+    app.register_blueprint(ledger_changes_api)
     app.register_blueprint(tariffs_api)
     app.register_blueprint(analysis_api)
     app.register_blueprint(transfer_api)

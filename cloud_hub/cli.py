@@ -146,12 +146,18 @@ def _ask_password() -> str:
 
 def _assign(arguments: argparse.Namespace, settings: HubSettings) -> int:
     from cloud_hub import db  # noqa: PLC0415
+    from cloud_hub.ledger.rebuild import rebuild_meters  # noqa: PLC0415
     from cloud_hub.registry.assignment import assign_meters, parse_assignments  # noqa: PLC0415
+    from cloud_hub.registry.queries import map_meter_zones  # noqa: PLC0415
 
     assignments = parse_assignments(_read_lines(arguments.file))
     engine = _migrated_engine(settings, "meterhaul-assign")
     with db.session_scope(db.create_sessions(engine)) as session:
+        before = map_meter_zones(session)
         assigned = assign_meters(session, arguments.controller, assignments)
+        after = map_meter_zones(session)
+        # A local day of another zone is another day.
+        rebuild_meters(session, [meter_id for meter_id, zone in after.items() if before.get(meter_id) != zone])
     engine.dispose()
     if arguments.json:
         print(json.dumps(asdict(assigned)))

@@ -105,7 +105,7 @@ def compute_jobs(session: Session, jobs: Sequence[Job], now_ms: int) -> list[Out
             one = read[job.point.point_id]
             valued = one.series.observed_at_ms[np.isfinite(one.series.value)]
             until_ms = windows.horizon(valued, now_ms, job.point.period_s)
-            window = wider or _choose(job, valued, until_ms)
+            window = _without_bygone(wider or _choose(job, valued, until_ms), job.meter)
             if window is None:
                 continue
             if one.first <= window.grid_first and window.grid_last <= one.last:
@@ -132,6 +132,13 @@ def _choose(job: Job, valued: Int64s, until_ms: int) -> Window | None:
     return windows.choose_window(valued, change.from_ms, change.to_ms, until_ms=until_ms, gap_ms=job.gap_ms, zone=zone)
 
 
+def _without_bygone(window: Window | None, meter: MeterFacts) -> Window | None:
+    """Leave out the days whose readings are no longer kept: what is known of them would turn into nothing."""
+    if window is None or meter.written_from is None or window.write_first >= meter.written_from:
+        return window
+    return None if window.write_last < meter.written_from else replace(window, write_first=meter.written_from)
+
+
 def _read_first(session: Session, jobs: Sequence[Job], now_ms: int) -> dict[int, _Read]:
     asked = []
     for job in jobs:
@@ -148,7 +155,9 @@ def _read(session: Session, asked: Sequence[tuple[Job, date, date]], now_ms: int
     for job, first, last in asked:
         zone = job.meter.zone
         end = windows.day_start_ms(last + timedelta(days=1), zone)
-        wanted.append(Wanted(job.meter.meter_id, [job.point.point_id], windows.day_start_ms(first, zone), end))
+        near = windows.near_ms(job.gap_ms)
+        start = windows.day_start_ms(first, zone)
+        wanted.append(Wanted(job.meter.meter_id, [job.point.point_id], start - near, end + near))
     # Readings that do not count must not take the place of those that do.
     set_aside = max(len(job.meter.suspect_ms) + len(job.meter.discarded_ms) for job, _, _ in asked)
     found = read_around(session, wanted, beside=BESIDE + set_aside)
@@ -195,6 +204,7 @@ def _compute(connection: Connection, task: _Task, old: DayRows) -> Outcome | Win
     context = replace(context, look_up=_look_up(connection, job))
     computed = compute(task.series, point.registers, point.exchanges, grid, context)
     first, last = (date_of_number(number) for number in gap_days(computed.findings, meter.zone, written))
+    first = max(first, meter.written_from or first)
     last = min(last, local_date_of_ms(task.until_ms - 1, meter.zone))
     if (first, last) != (window.write_first, window.write_last):
         return windows.widen(first, last, task.until_ms, meter.zone)

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -20,6 +20,9 @@ from protocol.errors import ProtocolError
 from protocol.library import get_profile
 
 DISCARDED = "discarded"
+
+OUT_OF_REACH = timedelta(days=4)
+"""A day so long after the last reading that was dropped depends on none of those: `REACH_MS`, in whole days, and some."""
 
 _APART_MS = 3_600_000
 """Suspect readings further apart than this are named as two spans."""
@@ -56,6 +59,8 @@ class MeterFacts:
     """Readings that wait for judgement, sorted; none of them counts."""
     discarded_ms: Int64s = field(default_factory=lambda: _NO_TIMES)
     """Readings that were judged and do not count."""
+    written_from: date | None = None
+    """Days before have lost the readings that they were computed from, and stay as they are."""
 
     @property
     def suspect_spans(self) -> list[tuple[int, int]]:
@@ -70,7 +75,9 @@ class MeterFacts:
 
 def load_facts(session: Session, meter_ids: Collection[int]) -> dict[int, MeterFacts]:
     """Look up all there is to know of these meters; those without a register have no points."""
-    query = select(Meter, Site.time_zone, Organisation.id, Organisation.interval_s).join(Site, Site.id == Meter.site_id)
+    query = select(Meter, Site.time_zone, Organisation.id, Organisation.interval_s, Organisation.readings_from).join(
+        Site, Site.id == Meter.site_id
+    )
     query = query.join(Organisation, Organisation.id == Site.organisation_id).where(Meter.id.in_(meter_ids))
     rows = session.execute(query).all()
     ensure_registers(session, [row.Meter for row in rows])
@@ -87,8 +94,9 @@ def load_facts(session: Session, meter_ids: Collection[int]) -> dict[int, MeterF
             points[meter.id],
             suspect.get(meter.id, _NO_TIMES),
             discarded.get(meter.id, _NO_TIMES),
+            None if readings_from is None else readings_from + OUT_OF_REACH,
         )
-        for meter, time_zone, organisation_id, interval_s in rows
+        for meter, time_zone, organisation_id, interval_s, readings_from in rows
     }
 
 

@@ -32,14 +32,15 @@ _DAY_S = 86_400
 
 log = structlog.get_logger(__name__)
 
-# Estimates are shaped like days before them, and days are compared with the same weekdays before.
+# Estimates are shaped like days before them (a partial interval may wait for one that begins a day later), and days
+# are compared with the same weekdays before.
 _DEPENDENTS = text("""
     SELECT w.point_id, d.day - date '1970-01-01' AS day
     FROM unnest(CAST(:points AS bigint[]), CAST(:firsts AS integer[]), CAST(:lasts AS integer[]),
                 CAST(:afters AS integer[])) AS w (point_id, first, last, after)
     JOIN ledger_days d ON d.point_id = w.point_id
      AND d.day > date '1970-01-01' + w.after AND d.day <= date '1970-01-01' + w.last + :reach
-    WHERE d.qualities && ARRAY[1, 4]::smallint[] OR (d.day - date '1970-01-01') % 7 = ANY(:weekdays)
+    WHERE d.qualities && ARRAY[1, 3, 4]::smallint[] OR (d.day - date '1970-01-01') % 7 = ANY(:weekdays)
 """)
 
 

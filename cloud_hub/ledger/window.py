@@ -1,7 +1,7 @@
 """How much of the ledger a change of readings can change, and what must be looked at to compute that. Pure.
 
-A reading can change how the register is read around its `BESIDE` valued neighbours on either side (which of them
-are believed, and the stretches between them). What is known of an interval can change with what the register says
+A reading can change how the register is read around its `BESIDE` valued neighbours on either side, and around those
+within `near_ms` (which of them are believed, and the stretches between them). What is known of an interval can change with what the register says
 within `REACH_MS` of it; and a gap is shaped as a whole.
 """
 
@@ -13,10 +13,11 @@ import numpy as np
 
 from cloud_hub.calendar.days import local_date_of_ms, ms_of_instant, start_of_day
 from cloud_hub.energy.compute import REACH_MS
+from cloud_hub.energy.measuring import READINGS_BESIDE
 from cloud_hub.energy.model import Int64s
 
-BESIDE = 8
-"""Valued readings on either side of a change that are looked at: twice what judging one reading takes, and some."""
+BESIDE = READINGS_BESIDE
+"""Valued readings on either side of a change that are looked at, and on either side of what is computed."""
 
 QUIET_MS = 2 * 3_600_000
 """So long the hub waits for readings before it says that an interval has none: agents report each half hour."""
@@ -49,6 +50,11 @@ def quiet_ms(period_s: float | None) -> int:
     return max(QUIET_MS, round(QUIET_PERIODS * 1000 * (period_s or 0)))
 
 
+def near_ms(gap_ms: int) -> int:
+    """Return how far readings speak of each other at least, however many there are: twice what makes a gap."""
+    return 2 * gap_ms
+
+
 def guess_margin_ms(period_s: float | None) -> int:
     """Return how far the neighbours of a change usually are."""
     return max(_HOUR_MS, round((BESIDE + 1) * 1000 * (period_s or 0)))
@@ -73,8 +79,9 @@ def choose_window(
     """
     before = int(np.searchsorted(valued_ms, from_ms, side="left"))
     after = int(np.searchsorted(valued_ms, to_ms, side="right"))
-    start_ms = min(from_ms, int(valued_ms[max(0, before - BESIDE)])) if before else from_ms
+    start_ms = min(from_ms - near_ms(gap_ms), int(valued_ms[max(0, before - BESIDE)])) if before else from_ms
     end_ms = int(valued_ms[after + BESIDE - 1]) if after + BESIDE <= len(valued_ms) else until_ms
+    end_ms = max(end_ms, to_ms + near_ms(gap_ms))
     return _window(start_ms, end_ms, valued_ms, until_ms=until_ms, gap_ms=gap_ms, zone=zone)
 
 

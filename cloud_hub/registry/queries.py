@@ -118,6 +118,12 @@ def get_meter(session: Session, meter_id: int) -> Meter:
     return meter
 
 
+def map_meter_zones(session: Session) -> dict[int, str]:
+    """Return the time zones of all meters' sites, by the meters' ids."""
+    query = select(Meter.id, Site.time_zone).join(Site, Site.id == Meter.site_id)
+    return {row.id: row.time_zone for row in session.execute(query)}
+
+
 def list_points(session: Session, meter_ids: Collection[int]) -> list[Point]:
     """List all points of these meters, in the order in which they were first seen."""
     return list(session.scalars(select(Point).where(Point.meter_id.in_(meter_ids)).order_by(Point.id)))

@@ -22,18 +22,20 @@ from sqlalchemy import Engine, select, text, update
 from sqlalchemy.orm import Session
 
 from cloud_hub.audit.models import AuditEvent
+from cloud_hub.calendar.days import ms_of_instant
 from cloud_hub.energy.model import Cause
 from cloud_hub.errors import Conflict, HubError, Invalid
 from cloud_hub.ledger.commissioning import set_commissioned
+from cloud_hub.ledger.dirty import mark
 from cloud_hub.ledger.edits import make_edit, undo_edit
 from cloud_hub.ledger.exchanges import record_exchange, withdraw_exchange
 from cloud_hub.ledger.findings import list_findings
 from cloud_hub.ledger.models import RegisterRecord, SuspectSpan
-from cloud_hub.ledger.rebuild import rebuild_site
+from cloud_hub.ledger.rebuild import rebuild_meters
 from cloud_hub.ledger.registers import correct_register, list_registers
 from cloud_hub.ledger.suspects import Resolution, resolve_suspect
 from cloud_hub.ledger.versions import read_ledger
-from cloud_hub.registry.models import Site
+from cloud_hub.registry.models import Organisation, Site
 
 WHO = "ann@example.org"
 TUESDAY = MONDAY + timedelta(days=1)
@@ -269,7 +271,7 @@ def test_another_time_zone_lays_the_days_out_anew_and_the_old_ones_stay_known(en
 
     with Session(engine) as session, session.begin():
         session.execute(update(Site).values(time_zone="Asia/Kathmandu"))
-        rebuild_site(session, counted.site_id)
+        rebuild_meters(session, [counted.meter_id])
     recompute(engine, MONDAY + timedelta(days=3))
 
     day = read(engine, counted, TUESDAY.date())
@@ -280,3 +282,22 @@ def test_another_time_zone_lays_the_days_out_anew_and_the_old_ones_stay_known(en
         then = read_ledger(session, [counted.point_id], first, last, before)[counted.point_id]
     assert len(then) == 3 * 48
     assert set(amounts(then)) == {100}
+
+
+@pytest.mark.parametrize("changes_zone", [False, True], ids=["late reading", "another time zone"])
+def test_days_whose_readings_are_no_longer_kept_stay_as_they_are(engine: Engine, changes_zone: bool) -> None:  # noqa: FBT001 - parametrised
+    counted = add_day(engine, days=12)
+    dropped_before = MONDAY + timedelta(days=6)
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM scans WHERE observed_at < :end"), {"end": dropped_before})
+        connection.execute(update(Organisation).values(readings_from=dropped_before.date()))
+        mark(connection, [(counted.meter_id, 0, ms_of_instant(MONDAY + timedelta(days=12)))])
+    if changes_zone:
+        with Session(engine) as session, session.begin():
+            session.execute(update(Site).values(time_zone="Asia/Kathmandu"))
+            rebuild_meters(session, [counted.meter_id])
+    recompute(engine, MONDAY + timedelta(days=12))
+
+    kept = read(engine, counted, MONDAY.date(), (dropped_before + timedelta(days=3)).date())
+    assert amounts(kept) == [100] * 48 * 10
+    assert set(quality_names(kept)) == {"measured"}
