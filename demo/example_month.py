@@ -1,4 +1,4 @@
-"""A bakery's month, for pictures and tests of the energy pages: what can happen to registers happens to these.
+"""A bakery's month, for the demo and for tests of the energy pages: what can happen to registers happens to these.
 
 October 2025 in Berlin, whose 26th has 25 hours. Readings each half hour from the middle of September on:
 
@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Engine, insert
+from sqlalchemy import Engine, insert, select
 from sqlalchemy.orm import Session
 
 from cloud_hub.calendar.days import ms_of_instant
@@ -67,6 +67,12 @@ class ExampleMonth:
     oven_point_id: int
     cold_point_id: int
     roof_point_id: int
+
+
+def has_example_month(engine: Engine) -> bool:
+    """Say whether the bakery is there already."""
+    with Session(engine) as session:
+        return session.scalars(select(Site.id).where(Site.slug == SLUG)).first() is not None
 
 
 def add_example_month(engine: Engine) -> ExampleMonth:

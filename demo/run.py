@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
+from cloud_hub.db import create_engine
 from demo.errors import DemoError
+from demo.example_month import MONTH, SLUG, add_example_month, has_example_month
 from demo.holdings import Counts, account_for, count
 from demo.mosquitto import ensure_installed
 from demo.stack import LOCK, Stack
@@ -54,9 +56,21 @@ class Demo:
     def _start(self) -> None:
         self._say(f"Starting everything under {self._directory} (logs in {self._directory / 'logs'}):")
         login = self._stack.start(lambda part: self._say(f"  {part}"))
-        self._say(f"\n  Page      {self._stack.url}\n  Login     {login.email}\n  Password  {login.password}\n")
+        self._add_example()
+        self._say(f"\n  Page      {self._stack.url}\n  Login     {login.email}\n  Password  {login.password}")
+        self._say(f"  Energy    {self._stack.url}sites/{SLUG}/energy?month={MONTH} (a made-up bakery's month)\n")
         if self._seconds is None:
             self._say("Ctrl-C ends it and stops everything. Data stays for the next run; --fresh starts anew.\n")
+
+    def _add_example(self) -> None:
+        """Give the hub a site with a past, for half hours of energy take longer than most people watch."""
+        engine = create_engine(self._stack.database_url)
+        try:
+            if not has_example_month(engine):
+                self._say("  an example month")
+                add_example_month(engine)
+        finally:
+            engine.dispose()
 
     def _watch(self, interrupted: threading.Event) -> None:
         ledger = LedgerReader(self._stack.ledger)

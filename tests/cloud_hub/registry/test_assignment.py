@@ -1,16 +1,19 @@
 """A collector's meters belong to the sites that somebody named, wherever their controller stands."""
 
+from datetime import date
 from pathlib import Path
 
 import pytest
 from factories import make_layout
 from flask.testing import FlaskClient
 from hub_factories import START, add_controller, add_meter, add_point, add_scans, add_site
+from ledger_rows import add_day
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from cloud_hub.cli import main
 from cloud_hub.errors import Invalid
+from cloud_hub.ledger.models import Dirty, LedgerDay
 from cloud_hub.registry.assignment import (
     Assigned,
     Assignment,
@@ -140,3 +143,21 @@ def test_the_page_shows_a_meter_at_its_site_and_who_polls_it(client: FlaskClient
     assert "Polled by collector-1, which belongs to another site." in north
     assert f'/meters/{meter.id}"' in north
     assert "No controller is registered" not in page
+
+
+@pytest.mark.usefixtures("_collector")
+def test_meters_whose_time_zone_changes_get_their_ledger_laid_out_anew(
+    session: Session, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meters = {meter.slug: meter for meter in session.scalars(select(Meter))}
+    points = {slug: add_point(session, meters[slug], kind="counter") for slug in ("a", "b")}
+    for slug, point in points.items():
+        add_day(session, point, session.get_one(Site, meters[slug].site_id), date(2026, 3, 2), 1_000_000)
+    session.commit()
+    monkeypatch.setenv("METERHAUL_DATABASE_URL", database_url)
+    table = tmp_path / "meters.csv"
+    table.write_text("meter,site,site_name,time_zone\na,far,Far hut,Asia/Kathmandu\nb,near,Near hut,Europe/Berlin\n")
+    assert main(["assign", "collector-1", str(table)]) == 0
+    session.rollback()
+    assert session.scalars(select(LedgerDay.point_id)).all() == [points["b"].id]
+    assert session.scalars(select(Dirty.meter_id)).all() == [meters["a"].id]
