@@ -15,7 +15,10 @@ def main(argv: list[str]) -> int:
     from demo.run import Demo  # noqa: PLC0415
 
     # Standard output is for the result alone.
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    structlog.configure(
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger("info"),
+    )
     demo = Demo(
         arguments.data_dir.absolute(), seconds=arguments.seconds, as_json=arguments.json, web_port=arguments.port
     )

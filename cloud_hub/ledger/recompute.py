@@ -68,7 +68,7 @@ def recompute_some(engine: Engine, now: datetime | None = None, *, meters_max: i
         for jobs in _groups(changes, facts):
             intervals += _recompute(session, jobs, now_ms)
     done = Recomputed(len({change.meter_id for change in changes}), intervals)
-    log.info("ledger_recomputed", meters=done.meters, intervals=done.intervals)
+    log.debug("ledger_recomputed", meters=done.meters, intervals=done.intervals)
     return done
 
 
