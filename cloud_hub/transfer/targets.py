@@ -169,7 +169,7 @@ class _Placer:
             return None
         quantity = quantity_of(series.point)
         if quantity is None:
-            remedy = "begin the point's name with its quantity, such as active_energy_import_total"
+            remedy = "begin the point's name with its quantity, such as energy_active_import_total"
             self.reject(series, series.column, series.point, "does not say what is measured", remedy)
             return None
         point = Point(
@@ -188,10 +188,14 @@ class _Placer:
 
 
 def quantity_of(point_name: str) -> Quantity | None:
-    """Return the measured quantity that a point's name begins with, the longest of several."""
+    """Return the measured quantity that a point's name begins with, the longest of several.
+
+    Its words may come in any order: profiles say `energy_active_import_total`.
+    """
     words = point_name.split("_")
-    names = ("_".join(words[:count]) for count in range(len(words), 0, -1))
-    return next((QUANTITIES[name] for name in names if name in QUANTITIES and name not in NOT_MEASURED), None)
+    measured = {frozenset(name.split("_")): name for name in QUANTITIES if name not in NOT_MEASURED}
+    beginnings = (frozenset(words[:count]) for count in range(len(words), 0, -1))
+    return next((QUANTITIES[measured[beginning]] for beginning in beginnings if beginning in measured), None)
 
 
 def _slug(name: str) -> str:

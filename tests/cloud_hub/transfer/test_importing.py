@@ -11,7 +11,7 @@ from transfer_factories import NORTH, WHO, count_rows, import_text, stored_readi
 
 from cloud_hub.errors import Invalid, NotFound
 from cloud_hub.transfer import importing, storing
-from cloud_hub.transfer.targets import Target
+from cloud_hub.transfer.targets import Target, quantity_of
 from cloud_hub.work.compaction import compact
 from protocol.quality import Quality
 
@@ -254,3 +254,19 @@ def test_two_imports_that_make_the_same_meters_at_once_make_them_once(engine: En
     for thread in threads:
         thread.join()
     assert count_rows(engine, "controllers", "meters", "points", "scans") == [1, 1, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("name", "quantity"),
+    [
+        ("energy_active_import_total", "active_energy"),
+        ("active_energy_import_total", "active_energy"),
+        ("energy_reactive_q1", "reactive_energy"),
+        ("voltage_l1_n", "voltage"),
+        ("power_factor_l1", "power_factor"),
+        ("register_kwh", None),
+    ],
+)
+def test_a_points_name_says_what_it_measures_in_either_order(name: str, quantity: str | None) -> None:
+    found = quantity_of(name)
+    assert (found and found.name) == quantity
