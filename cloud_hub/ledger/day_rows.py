@@ -11,21 +11,20 @@ from sqlalchemy import Connection, text
 
 from cloud_hub.calendar.days import day_number
 from cloud_hub.energy.model import Int16s, Int32s, Int64s, IntervalQuality
-from cloud_hub.ledger.array_copy import (
+from cloud_hub.readings.array_copy import (
     DATE,
     INSTANT,
     INT2,
     INT4,
     INT8,
+    NULL,
     ElementType,
     copy_in,
     copy_out,
-    decode_array,
     decode_arrays,
     decode_value,
+    decode_whole_numbers,
     encode_array,
-    encode_null,
-    encode_row,
     encode_value,
 )
 
@@ -136,21 +135,25 @@ def load_days(connection: Connection, spans: Sequence[DaySpan]) -> dict[int, Day
 
 
 def _decode(fields: Sequence[memoryview | None]) -> DayRows:
-    sizes = decode_array(INT4, fields[5])
+    sizes = decode_whole_numbers(INT4, fields[5])
     amounts = decode_arrays(INT8, fields[6], sizes)
     return DayRows(
-        day=decode_array(DATE, fields[0]),
-        start_us=decode_array(INSTANT, fields[1]),
-        end_us=decode_array(INSTANT, fields[2]),
-        interval_s=decode_array(INT4, fields[3]),
-        calculation=decode_array(INT2, fields[4]),
+        day=decode_whole_numbers(DATE, fields[0]),
+        start_us=decode_whole_numbers(INSTANT, fields[1]),
+        end_us=decode_whole_numbers(INSTANT, fields[2]),
+        interval_s=decode_whole_numbers(INT4, fields[3]),
+        calculation=decode_whole_numbers(INT2, fields[4]),
         sizes=sizes,
         amounts_micro=amounts,
-        registered_micro=_fill(amounts, sizes, decode_array(INT4, fields[7]), fields[8], INT8),
+        registered_micro=_fill(amounts, sizes, decode_whole_numbers(INT4, fields[7]), fields[8], INT8),
         qualities=decode_arrays(INT2, fields[9], sizes).astype(np.int16),
         completenesses=decode_arrays(INT2, fields[10], sizes).astype(np.int16),
-        causes=_fill(np.zeros_like(amounts), sizes, decode_array(INT4, fields[11]), fields[12], INT4).astype(np.int32),
-        methods=_fill(np.zeros_like(amounts), sizes, decode_array(INT4, fields[13]), fields[14], INT2).astype(np.int16),
+        causes=_fill(np.zeros_like(amounts), sizes, decode_whole_numbers(INT4, fields[11]), fields[12], INT4).astype(
+            np.int32
+        ),
+        methods=_fill(np.zeros_like(amounts), sizes, decode_whole_numbers(INT4, fields[13]), fields[14], INT2).astype(
+            np.int16
+        ),
         known_us=decode_arrays(INSTANT, fields[15], sizes),
     )
 
@@ -169,7 +172,7 @@ def write_days(connection: Connection, days: Iterable[tuple[int, DayRows]]) -> N
     """Write whole days in place of what was there, in one COPY and one statement."""
     connection.execute(_MAKE_INCOMING)
     connection.execute(_EMPTY_INCOMING)
-    rows = (encode_row(fields) for point_id, some in days for fields in _encode(point_id, some))
+    rows = (fields for point_id, some in days for fields in _encode(point_id, some))
     copy_in(connection, f"incoming_days ({_COLUMNS})", rows)
     connection.execute(_UPSERT)
 
@@ -198,11 +201,11 @@ def _encode(point_id: int, rows: DayRows) -> Iterator[tuple[bytes, ...]]:
             encode_value(INT2, int(rows.calculation[n])),
             encode_value(INT2, day_completeness(rows, n)),
             encode_array(INT8, amounts),
-            encode_null() if np.array_equal(amounts, registered) else encode_array(INT8, registered),
+            NULL if np.array_equal(amounts, registered) else encode_array(INT8, registered),
             encode_array(INT2, rows.qualities[part]),
             encode_array(INT2, rows.completenesses[part]),
-            encode_array(INT4, causes) if causes.any() else encode_null(),
-            encode_array(INT2, methods) if methods.any() else encode_null(),
+            encode_array(INT4, causes) if causes.any() else NULL,
+            encode_array(INT2, methods) if methods.any() else NULL,
             encode_array(INSTANT, rows.known_us[part]),
         )
 

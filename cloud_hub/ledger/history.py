@@ -10,8 +10,8 @@ from sqlalchemy import Connection, text
 from cloud_hub.calendar.days import date_of_number
 from cloud_hub.energy.model import Int64s, IntervalQuality
 from cloud_hub.energy.reference import is_typical
-from cloud_hub.ledger.array_copy import copy_in
 from cloud_hub.ledger.day_rows import DayRows, delete_days, empty_days, write_days
+from cloud_hub.readings.array_copy import copy_in_encoded
 
 _CONTENT = ("amounts_micro", "registered_micro", "qualities", "completenesses", "causes", "methods")
 
@@ -100,7 +100,7 @@ def write_versions(connection: Connection, pairs: Sequence[tuple[int, DayRows, D
     if changed:
         if any(one.superseded for one in changed):
             columns = ", ".join(name for name, _ in _SUPERSEDED)
-            copy_in(connection, f"ledger_superseded ({columns})", (one.superseded for one in changed))
+            copy_in_encoded(connection, f"ledger_superseded ({columns})", (one.superseded for one in changed))
         write_days(connection, [(one.point_id, one.rows) for one in changed])
         delete_days(connection, [(one.point_id, int(day)) for one in changed for day in one.emptied])
         sum_months(

@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 
 from cloud_hub.calendar.days import ms_of_instant
 from cloud_hub.energy.model import Int16s, Int32s, Int64s
-from cloud_hub.ledger.array_copy import INSTANT, INT2, INT4, INT8, copy_out, decode_array, decode_value
 from cloud_hub.ledger.day_rows import DayRows, DaySpan, is_expected, load_days
+from cloud_hub.readings.array_copy import INSTANT, INT2, INT4, INT8, copy_out, decode_value, decode_whole_numbers
 
 # What was known at an instant and has been replaced since. The local day is that of the range asked for:
 # its begin is looked up where a day row tells it, so that no time zone is needed here.
@@ -126,7 +126,7 @@ def _load_superseded(
     kinds = (INSTANT, INSTANT, INT4, INT8, INT8, INT2, INT2, INT4, INT2, INT2, INSTANT)
     found = {}
     for fields in copy_out(connection, _SUPERSEDED, parameters):
-        columns = [decode_array(kind, field) for kind, field in zip(kinds, fields[1:], strict=True)]
+        columns = [decode_whole_numbers(kind, field) for kind, field in zip(kinds, fields[1:], strict=True)]
         columns[0], columns[1] = columns[0] // 1000, columns[1] // 1000
         found[decode_value(INT8, fields[0])] = _typed(columns)
     return found

@@ -23,7 +23,7 @@ Field = memoryview | None
 
 _SIGNATURE = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _TRAILER = b"\xff\xff"
-_FIXED_BYTES, _DIMENSION_BYTES = 12, 8
+_FIXED_BYTES, _DIMENSION_BYTES, _LENGTH_BYTES = 12, 8, 4
 _BUFFER_BYTES = 1 << 17
 _POSTGRES_EPOCH_DAY = 10_957
 """2000-01-01, where PostgreSQL's dates and instants begin, as days since 1970."""
@@ -35,25 +35,21 @@ class ElementType:
     """A type of values, alone or in arrays."""
 
     oid: int
+    bytes: int
     code: str
     """numpy's, in network order."""
     offset: int = 0
     """Added to what PostgreSQL says to get what we say."""
 
-    @property
-    def bytes(self) -> int:
-        """How wide a value is."""
-        return np.dtype(self.code).itemsize
 
-
-INT2 = ElementType(21, ">i2")
-INT4 = ElementType(23, ">i4")
-INT8 = ElementType(20, ">i8")
-FLOAT4 = ElementType(700, ">f4")
-FLOAT8 = ElementType(701, ">f8")
-DATE = ElementType(1082, ">i4", _POSTGRES_EPOCH_DAY)
+INT2 = ElementType(21, 2, ">i2")
+INT4 = ElementType(23, 4, ">i4")
+INT8 = ElementType(20, 8, ">i8")
+FLOAT4 = ElementType(700, 4, ">f4")
+FLOAT8 = ElementType(701, 8, ">f8")
+DATE = ElementType(1082, 4, ">i4", _POSTGRES_EPOCH_DAY)
 """Here days since 1970."""
-INSTANT = ElementType(1184, ">i8", _POSTGRES_EPOCH_US)
+INSTANT = ElementType(1184, 8, ">i8", _POSTGRES_EPOCH_US)
 """A timestamptz; here UTC microseconds since 1970."""
 
 NULL = b"\xff\xff\xff\xff"
@@ -79,11 +75,14 @@ def encode_array(kind: ElementType, values: NDArray[Any] | None) -> bytes:
 
 def copy_in(connection: Connection, target: str, rows: Iterable[Sequence[bytes]]) -> None:
     """Add rows of encoded fields to `target`, a table with its columns in parentheses."""
+    copy_in_encoded(connection, target, (b"".join((len(fields).to_bytes(2, "big"), *fields)) for fields in rows))
+
+
+def copy_in_encoded(connection: Connection, target: str, rows: Iterable[bytes]) -> None:
+    """Add rows to `target` that are encoded whole, each piece any number of them."""
     data = BytesIO()
     data.write(_SIGNATURE)
-    for fields in rows:
-        data.write(len(fields).to_bytes(2, "big"))
-        data.writelines(fields)
+    data.writelines(rows)
     data.write(_TRAILER)
     data.seek(0)
     with _driver(connection).cursor() as cursor:
@@ -103,7 +102,7 @@ def copy_out(connection: Connection, query: str, parameters: dict[str, object]) 
         fields: list[Field] = []
         for _ in range(count):
             (size,) = struct.unpack_from(">i", view, at)
-            at += 4
+            at += _LENGTH_BYTES
             fields.append(None if size < 0 else view[at : at + size])
             at += max(size, 0)
         yield fields
@@ -125,6 +124,23 @@ def decode_whole_numbers(kind: ElementType, field: Field) -> Int64s:
     Raises: ValueError when an element is null.
     """
     return _elements(kind, field).astype(np.int64) + kind.offset
+
+
+def decode_arrays(kind: ElementType, field: Field, sizes: Int64s) -> Int64s:
+    """Read arrays that `string_agg(array_send(…), '')` has put behind each other, none of them empty.
+
+    `sizes` says how many elements each has. Returns all elements, array after array.
+    """
+    if field is None:
+        return np.zeros(0, np.int64)
+    word = min(kind.bytes, _LENGTH_BYTES)
+    words = np.frombuffer(field, f">u{word}")
+    header, element = (_FIXED_BYTES + _DIMENSION_BYTES) // word, (_LENGTH_BYTES + kind.bytes) // word
+    is_element = np.ones(len(words), np.bool_)
+    starts = np.concatenate(([0], np.cumsum(header + sizes * element)[:-1]))
+    is_element[(starts[:, None] + np.arange(header)).ravel()] = False
+    values = words[is_element].reshape(-1, element)[:, _LENGTH_BYTES // word :]
+    return np.ascontiguousarray(values).view(kind.code).ravel().astype(np.int64) + kind.offset
 
 
 def decode_floats(kind: ElementType, field: Field) -> Float64s:
