@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cloud_hub.errors import HubError, Invalid
+from cloud_hub.ledger.cli import add_commands as add_ledger_commands
 from cloud_hub.process import configure_logging
 from cloud_hub.settings import BROKER_URL, DATABASE_URL, SECRET_KEY_FILE, HubSettings, load_settings
 from cloud_hub.transfer.cli import add_commands as add_transfer_commands
@@ -69,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument("ids", nargs="*", type=int, metavar="id", help="left out: all that are there")
     replay.add_argument("--json", action="store_true", help="print one JSON document")
 
+    add_ledger_commands(commands)
     add_transfer_commands(commands)
     return parser
 

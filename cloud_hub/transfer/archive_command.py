@@ -7,9 +7,9 @@ from dataclasses import asdict
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from cloud_hub.command_line import TOLD, add_command, open_engine, say
 from cloud_hub.errors import Invalid, SettingsError
 from cloud_hub.settings import ARCHIVE_URL, HubSettings
-from cloud_hub.transfer.command_line import TOLD, add_command, open_engine, say
 
 if TYPE_CHECKING:  # a command loads what it needs, when it runs
     from cloud_hub.transfer.archive_store import ArchiveStore, Part

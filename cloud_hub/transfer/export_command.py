@@ -9,9 +9,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from cloud_hub.command_line import add_command, open_engine, say
 from cloud_hub.errors import Invalid
 from cloud_hub.settings import HubSettings
-from cloud_hub.transfer.command_line import add_command, open_engine, say
 
 
 def add_export(commands: Any) -> None:  # noqa: ANN401 - argparse keeps the type private

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from cloud_hub.command_line import TOLD, WHO, add_command, open_engine, say
 from cloud_hub.errors import Invalid
 from cloud_hub.settings import HubSettings
-from cloud_hub.transfer.command_line import TOLD, WHO, add_command, open_engine, say
 
 if TYPE_CHECKING:  # a command loads what it needs, when it runs
     from cloud_hub.transfer.importing import Imported

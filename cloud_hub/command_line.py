@@ -1,4 +1,4 @@
-"""What the commands of this slice share: how they speak, and how they reach the database."""
+"""What the commands of several slices share: how they speak, and how they reach the database."""
 
 import argparse
 import sys
