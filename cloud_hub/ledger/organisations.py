@@ -86,7 +86,7 @@ def put_setting(session: Session, organisation: Organisation, override: Override
     statement = insert(ValidationSetting).values(**values, parameters=parameters)
     key = ["organisation_id", "meter_kind", "rule"]
     session.execute(statement.on_conflict_do_update(index_elements=key, set_={"parameters": parameters}))
-    _validate_anew(session, organisation, who, override.meter_kind, override.rule, parameters)
+    _validate_anew(session, organisation, who, {**values, "parameters": parameters})
 
 
 def drop_setting(session: Session, organisation: Organisation, meter_kind: str, rule: str, *, who: str) -> None:
@@ -101,19 +101,11 @@ def drop_setting(session: Session, organisation: Organisation, meter_kind: str, 
     )
     if not session.execute(delete(ValidationSetting).where(*key).returning(ValidationSetting.rule)).all():
         raise NotFound(f"{organisation.slug!r} wants nothing special of rule {rule!r} for {meter_kind!r}")
-    _validate_anew(session, organisation, who, meter_kind, rule, None)
+    _validate_anew(session, organisation, who, {"meter_kind": meter_kind, "rule": rule, "parameters": None})
 
 
-def _validate_anew(
-    session: Session,
-    organisation: Organisation,
-    who: str,
-    meter_kind: str,
-    rule: str,
-    parameters: dict[str, Any] | None,
-) -> None:
-    detail = {"meter_kind": meter_kind, "rule": rule, "parameters": parameters}
-    _note(session, organisation, who, "validation_changed", detail)
+def _validate_anew(session: Session, organisation: Organisation, who: str, wanted: Mapping[str, Any]) -> None:
+    _note(session, organisation, who, "validation_changed", wanted)
     session.execute(_MARK, {"organisation": organisation.id})
 
 
