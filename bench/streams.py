@@ -51,6 +51,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batches", type=int, default=MANY, help="batches at each number of streams [%(default)s]")
     parser.add_argument("--per-controller", type=int, default=600, help="batches through real processes [%(default)s]")
+    parser.add_argument(
+        "--single-scans", type=int, default=3000, help="batches of one scan each, likewise [%(default)s]"
+    )
     arguments = parser.parse_args()
     configure_logging()
     with tempfile.TemporaryDirectory(prefix="meterhaul-bench-") as name, ExitStack() as stack:
@@ -59,7 +62,8 @@ def main() -> int:
         postgres = stack.enter_context(ServerPostgres(directory / "postgres"))
         rig = Rig(postgres, stack.enter_context(PrivateMosquitto(directory / "mosquitto")), directory)
         holds = report_streams(postgres, arguments.batches)
-        holds &= report_processes(rig, arguments.per_controller)
+        holds &= report_processes(rig, "batch30", Load(arguments.per_controller, SAMPLES, METERS))
+        holds &= report_processes(rig, "batch1", Load(arguments.single_scans, 1, 1))
     return 0 if holds else 1
 
 
@@ -118,20 +122,22 @@ def commit_all(engine: Engine, sent: Sequence[tuple[str, bytes]]) -> None:
             raise SystemExit(f"{readings} readings are stored of {len(group) * READINGS_PER_BATCH}")
 
 
-def report_processes(rig: Rig, batches: int) -> bool:
+def report_processes(rig: Rig, label: str, load: Load) -> bool:
     """Measure one and two ingest processes with the same load."""
-    load = Load(batches, SAMPLES, METERS)
     rates = {}
     for processes in (1, 2):
-        label = f"processes_{processes}"
-        names = [f"p{processes}-{number}" for number in range(CONTROLLERS)]
-        sent = {name: list(make_batches(batches, SAMPLES, METERS, seed)) for seed, name in enumerate(names)}
-        engine = prepare_database(rig.postgres, f"ingest_{label}", names)
-        seconds = run_ingest(rig, label, load, sent, engine, processes=processes)
+        name = f"{label}_{processes}"
+        controllers = [f"{label}-{processes}-{number}" for number in range(CONTROLLERS)]
+        sent = {
+            controller: list(make_batches(load.batches, load.samples, load.meters, seed))
+            for seed, controller in enumerate(controllers)
+        }
+        engine = prepare_database(rig.postgres, f"ingest_{name}", controllers)
+        seconds = run_ingest(rig, name, load, sent, engine, processes=processes)
         rates[processes] = load.readings / seconds
         engine.dispose()
     return report(
-        "ingest_rate_two_processes_to_one",
+        f"ingest_rate_two_processes_to_one_{label}",
         rates[2] / rates[1],
         "ratio",
         against=f"{rates[1]:,.0f} readings/s by one process, {rates[2]:,.0f} by two; load, broker and database share the machine",
