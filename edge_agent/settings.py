@@ -1,6 +1,6 @@
 """The agent's own settings: defaults, then agent.toml, then the environment. The only reader of the environment.
 
-What is polled and how stands in the site configuration (`edge_agent.site.plan`), not here.
+What is polled and how stands in the site configuration (`protocol.site.plan`), not here.
 """
 
 import difflib

@@ -24,13 +24,13 @@ from edge_agent.polling.recorder import Recorder
 from edge_agent.polling.status import meters_line
 from edge_agent.polling.supervisor import Supervisor
 from edge_agent.settings import Settings, read_service_manager
-from edge_agent.site.plan import SitePlan
 from edge_agent.systemd import Notifier, Watchdog
 from edge_agent.uplink.economy import Economy
 from edge_agent.uplink.forwarder import Forwarder
 from edge_agent.uplink.uplink import Uplink
 from protocol.messages import Health, encode_health
 from protocol.ranges import Range
+from protocol.site.plan import SitePlan
 from protocol.topics import Up
 
 log = structlog.get_logger()

@@ -77,6 +77,8 @@ class Command(_Message):
 class CommandState(StrEnum):
     """How a command stands."""
 
+    RECEIVED = "received"
+    """It is genuine and has been begun; how it ends is said later. Older agents leave this out."""
     DONE = "done"
     FAILED = "failed"
     """It was begun and did not succeed."""

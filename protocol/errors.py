@@ -33,5 +33,9 @@ class InvalidProfile(ProtocolError):
     """A profile that breaks the schema; the message names file, point and key."""
 
 
+class InvalidSite(ProtocolError):
+    """A site configuration that cannot be carried out; the message names the key and the remedy."""
+
+
 class UnknownSunSpecModel(ProtocolError):
     """A SunSpec model of which no definition is known."""

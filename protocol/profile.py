@@ -124,6 +124,11 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def _leave_default_out(schema: dict[str, Any]) -> None:
+    """Keep out of a published schema the default that stands for "left out" and is no valid value itself."""
+    schema.pop("default")
+
+
 class Point(_Frozen):
     """One value that a Modbus device offers."""
 
@@ -131,7 +136,7 @@ class Point(_Frozen):
     address: int = Field(ge=0, le=0xFFFF)
     table: Table
     type: RegisterType
-    words: int = Field(default=0, ge=1, le=125, validate_default=True)
+    words: int = Field(default=0, ge=1, le=125, validate_default=True, json_schema_extra=_leave_default_out)
     """Registers (or, in the bit tables, bits) that the value takes; left out, what the type says."""
     quantity: str
     """A name of `protocol.quantities`."""

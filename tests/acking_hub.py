@@ -11,7 +11,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from demo.mosquitto import Login
 from protocol import topics
 from protocol.codec import decode_batch, decode_envelope, header_of
-from protocol.control import CommandReply, ConfigReply, Reply, decode_reply
+from protocol.control import CommandReply, CommandState, ConfigReply, Reply, decode_reply
 from protocol.manifest import Manifest, parse_manifest
 from protocol.messages import (
     Ack,
@@ -82,8 +82,9 @@ class AckingHub:
 
     @property
     def command_replies(self) -> list[CommandReply]:
-        """What controllers answered to commands."""
-        return [reply.command for reply in list(self.replies) if reply.command is not None]
+        """How commands ended, as controllers say."""
+        commands = [reply.command for reply in list(self.replies) if reply.command is not None]
+        return [reply for reply in commands if reply.state is not CommandState.RECEIVED]
 
     def _hear(self, topic: str, payload: bytes) -> None:
         controller_id, kind = topics.parse_up(topic)

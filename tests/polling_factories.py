@@ -15,9 +15,9 @@ from edge_agent.clock.clock import SystemClock
 from edge_agent.polling.meter_reader import bus_of
 from edge_agent.polling.poller import BusPoller
 from edge_agent.polling.status import MeterStatus
-from edge_agent.site.plan import SitePlan
 from protocol.profile import Profile
 from protocol.scans import Scan
+from protocol.site.plan import SitePlan
 
 DEADLINE_S = 30
 TIMEOUT_S = 0.15

@@ -16,10 +16,10 @@ from edge_agent.bus.pdu import Request, exception_of, exception_text, read_reque
 from edge_agent.bus.serial_line import open_port
 from edge_agent.bus.stats import BusStats
 from edge_agent.bus.tcp_line import connect
-from edge_agent.bus.timing import Timing
 from edge_agent.errors import BusUnreachable, MeterGarbled, MeterRefused, MeterUnreachable
 from protocol.line_config import LineConfig
 from protocol.profile import Table
+from protocol.site.timing import Timing
 
 
 class _StaleConnection(MeterUnreachable):

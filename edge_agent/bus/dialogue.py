@@ -8,9 +8,9 @@ from edge_agent.bus.framing import framing_for
 from edge_agent.bus.line import Line
 from edge_agent.bus.pdu import Request
 from edge_agent.bus.stats import BusStats
-from edge_agent.bus.timing import Timing
 from edge_agent.errors import MeterGarbled, MeterUnreachable
 from protocol.line_config import LineConfig
+from protocol.site.timing import Timing
 
 _SHORTEST_ANSWER_BYTES = 5
 """Fewer may be noise, with the answer still to come."""

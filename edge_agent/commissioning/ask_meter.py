@@ -14,8 +14,8 @@ from edge_agent.local.relayed import HeardBus
 from edge_agent.local.whole_visit import visit_whole
 from edge_agent.polling.meter_reader import bus_of
 from edge_agent.settings import Settings
-from edge_agent.site.compile import compile_site, load_site
-from edge_agent.site.plan import MeterPlan, find_meter, whole_meter
+from edge_agent.site.compile import compile_site, find_meter, load_site
+from protocol.site.plan import MeterPlan, whole_meter
 from protocol.site_config import SiteConfig
 
 

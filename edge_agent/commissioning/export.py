@@ -13,7 +13,6 @@ from edge_agent.buffer.inspect import reading
 from edge_agent.buffer.schema import SEQUENCE_BITS
 from edge_agent.buffer.store import BufferStore
 from edge_agent.commissioning.tables import iso
-from edge_agent.config_files import did_you_mean
 from edge_agent.domain import scan_blob
 from edge_agent.domain.scan_blob import Row, UnreadableRow
 from edge_agent.errors import AgentError
@@ -22,6 +21,7 @@ from protocol.limits import OBSERVED_AT_MS_MAX
 from protocol.manifest import Layout, parse_manifest
 from protocol.quality import quality_name
 from protocol.scans import Gap, Scan
+from protocol.wording import did_you_mean
 
 HEADER = ("observed_at", "meter", "point", "value", "unit", "quality")
 _ROWS_AT_ONCE = 500

@@ -20,11 +20,11 @@ from edge_agent.commissioning.fingerprint import (
     weigh_values,
 )
 from edge_agent.commissioning.unit_probe import UnitProbe, Words
-from edge_agent.domain.read_plan import ReadRequest, plan_requests, readable
 from edge_agent.errors import BusUnreachable, MeterGarbled, MeterUnreachable
 from protocol.library import default_points
 from protocol.profile import ModbusSettings, Profile, Table
 from protocol.registers import Value, apply_exponents, decode
+from protocol.site.read_plan import ReadRequest, plan_requests, readable
 from protocol.sunspec.device_profile import profile_from
 from protocol.sunspec.walk import Steps, SunSpecDevice, discover_steps, read_steps
 

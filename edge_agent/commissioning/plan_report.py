@@ -8,11 +8,11 @@ from edge_agent.commissioning.visit_report import request_report, request_text
 from edge_agent.domain.send_schedule import SendPlan
 from edge_agent.domain.traffic import ScanFlow, TrafficEstimate, estimate_month_bytes
 from edge_agent.settings import Settings
-from edge_agent.site.estimate import bus_load, find_tight, group_cost, speed_text
-from edge_agent.site.plan import BusPlan, GroupPlan, MeterPlan, SitePlan
 from edge_agent.uplink.economy import send_plan
 from protocol.line_config import LineConfig, Transport
 from protocol.report_policy import Policy, Report
+from protocol.site.estimate import bus_load, find_tight, group_cost, speed_text
+from protocol.site.plan import BusPlan, GroupPlan, MeterPlan, SitePlan
 from protocol.site_config import SendSchedule
 
 _MIB = 1024 * 1024

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
 from edge_agent.bus.bus import ModbusBus
-from edge_agent.bus.timing import Timing
 from edge_agent.commissioning.identify import Identity, identify, may_stand_on
 from edge_agent.commissioning.search_order import QUESTIONS, further_unit_ids, ids_text, usual_unit_ids
 from edge_agent.commissioning.unit_probe import UnitProbe
 from edge_agent.errors import BusUnreachable, MeterGarbled
 from protocol.line_config import LineConfig, Parity, SerialLine, Transport
 from protocol.profile import Profile
+from protocol.site.timing import Timing
 
 Say = Callable[[str], None]
 _Result = TypeVar("_Result")

@@ -15,11 +15,11 @@ from edge_agent.commissioning.scan import FoundLine, ScanResult
 from edge_agent.commissioning.toml_text import write_toml
 from edge_agent.errors import AgentError
 from edge_agent.site.compile import compile_site
-from edge_agent.site.estimate import bus_load
 from protocol.identifiers import IDENTIFIER_LENGTH_MAX
 from protocol.line_config import Transport
 from protocol.profile import WORDS, Point, Profile
 from protocol.quantities import get_quantity
+from protocol.site.estimate import bus_load
 from protocol.site_config import BusConfig, MeterConfig, SiteConfig
 from protocol.sunspec.device_profile import name_apart
 

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from edge_agent.bus.bus import ModbusBus
-from edge_agent.bus.timing import Timing
 from edge_agent.errors import BusUnreachable, MeterGarbled, MeterRefused, MeterUnreachable
 from protocol.profile import Table
+from protocol.site.timing import Timing
 
 _ILLEGAL_FUNCTION = 1
 _GATEWAY_EXCEPTIONS = frozenset({10, 11})

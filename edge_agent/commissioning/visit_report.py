@@ -13,12 +13,12 @@ from edge_agent.commissioning.byte_orders import (
     reading_text,
 )
 from edge_agent.commissioning.tables import iso, table
-from edge_agent.domain.read_plan import ReadRequest
 from edge_agent.polling.block_reader import Answer
 from edge_agent.polling.meter_reader import Visit
-from edge_agent.site.plan import Column, GroupPlan, MeterPlan
 from protocol.quality import quality_name
 from protocol.scans import Scan
+from protocol.site.plan import Column, GroupPlan, MeterPlan
+from protocol.site.read_plan import ReadRequest
 
 
 @dataclass(frozen=True)

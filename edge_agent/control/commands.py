@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol, TypeVar
 
 import structlog
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from edge_agent.control.journal import COMMANDS_MAX, Journal
 from edge_agent.control.replies import ReplySender
@@ -48,12 +48,6 @@ class TrustedClock(Protocol):
 
     def now_ms(self) -> int:
         """Return UTC milliseconds since 1970."""
-
-
-class Arguments(BaseModel):
-    """The arguments of a command; kinds subclass it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def parse_arguments(model: type[Model], command: Command) -> Model:
@@ -166,6 +160,8 @@ class Commands:
             return
         await self._in_journal(self._journal.begin_command, command, now_ms=now_ms)
         log.info("command_begun", command=command.id, kind=command.kind.value)
+        # May be lost or come after the answer: it is for people who watch.
+        self._replies.send_passing(Reply(command=self._reply(command, CommandState.RECEIVED)))
         reply = await self._carry_out(command, deed)
         log.info("command_ended", command=command.id, kind=command.kind.value, state=reply.state.value)
         await self._answer_for_certain(command, reply)

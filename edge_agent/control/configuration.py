@@ -12,9 +12,9 @@ from edge_agent.control.journal import ConfigurationRecord, Journal, Trial
 from edge_agent.control.replies import ReplySender
 from edge_agent.control.signatures import OrderRefused, Signatures
 from edge_agent.errors import SettingsError, StorageUnavailable
-from edge_agent.site.plan import SitePlan
 from protocol.control import ConfigReply, ConfigState, Reply, Signed, claimed_revision, config_hash, decode_signed
 from protocol.errors import ProtocolError
+from protocol.site.plan import SitePlan
 from protocol.topics import Down
 
 _STORAGE_RETRY_S = 20.0

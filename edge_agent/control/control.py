@@ -23,10 +23,10 @@ from edge_agent.identity import read_boot_id
 from edge_agent.polling.supervisor import Supervisor
 from edge_agent.settings import Settings
 from edge_agent.site.compile import load_site
-from edge_agent.site.plan import SitePlan
 from edge_agent.uplink.forwarder import Forwarder
 from edge_agent.uplink.uplink import Uplink
 from protocol.control import CommandKind
+from protocol.site.plan import SitePlan
 
 
 class Control:

@@ -15,10 +15,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from edge_agent.control.commands import Arguments, Deed, parse_arguments
+from edge_agent.control.commands import Deed, parse_arguments
 from edge_agent.errors import AgentError
 from edge_agent.logs import last_lines
 from edge_agent.settings import Settings
+from protocol.command_arguments import DiagnoseArguments
 from protocol.control import Command, CommandReply, CommandState
 from protocol.messages import Health
 
@@ -26,10 +27,6 @@ COMPRESSED_BYTES_MAX = 32 * 1024
 _LIBRARIES = ("meterhaul", "paho-mqtt", "pymodbus", "pydantic", "protobuf", "structlog", "cryptography")
 _MEMORY_FIGURES = frozenset({"MemTotal", "MemAvailable", "SwapTotal", "SwapFree"})
 _OWN_FIGURES = frozenset({"VmRSS", "VmHWM", "Threads"})
-
-
-class DiagnoseArguments(Arguments):
-    """There are none."""
 
 
 def prepare_diagnose(command: Command, *, settings: Settings, health: Callable[[], Awaitable[Health]]) -> Deed:

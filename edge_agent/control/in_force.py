@@ -9,9 +9,9 @@ import structlog
 from edge_agent.control.journal import ConfigurationRecord, Journal, Trial
 from edge_agent.errors import SettingsError, StorageUnavailable
 from edge_agent.site.compile import compile_site
-from edge_agent.site.plan import SitePlan
 from protocol.control import ConfigReply, ConfigState, claimed_revision, config_hash, parse_config_order
 from protocol.errors import ProtocolError
+from protocol.site.plan import SitePlan
 
 BOOTS_MAX = 3
 """A configuration with which the controller boots so often without reaching the hub is taken back."""

@@ -4,15 +4,11 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any, Protocol
 
-from pydantic import Field
-
-from edge_agent.control.commands import Arguments, Deed, parse_arguments
+from edge_agent.control.commands import Deed, parse_arguments
 from edge_agent.control.meters import require_meters
-from edge_agent.site.plan import SitePlan
+from protocol.command_arguments import LiveArguments
 from protocol.control import Command
-from protocol.identifiers import MeterId
-
-MINUTES_MAX = 60
+from protocol.site.plan import SitePlan
 
 
 class LiveClock(Protocol):
@@ -37,16 +33,6 @@ class Sender(Protocol):
 
     def send_at_once(self, until_monotonic_ms: int) -> None:
         """Send each scan as soon as it is stored until then."""
-
-
-class LiveArguments(Arguments):
-    """How long and how often."""
-
-    minutes: float = Field(ge=0, le=MINUTES_MAX)
-    """0 ends it."""
-    period_s: float = Field(default=5, ge=0.5, le=3_600)
-    meter: MeterId | None = None
-    """None = all."""
 
 
 def prepare_live(

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from edge_agent.control.signatures import OrderRefused
 from edge_agent.errors import SettingsError
-from edge_agent.site.plan import SitePlan, find_meter
+from edge_agent.site.compile import find_meter
+from protocol.site.plan import SitePlan
 
 
 def require_meters(plan: SitePlan, meter_id: str | None) -> Sequence[str] | None:

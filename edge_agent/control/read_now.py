@@ -4,13 +4,13 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any, Protocol
 
-from edge_agent.control.commands import Arguments, Deed, parse_arguments
+from edge_agent.control.commands import Deed, parse_arguments
 from edge_agent.control.meters import require_meters
 from edge_agent.polling.meter_reader import Visit
-from edge_agent.site.plan import MeterPlan, SitePlan
+from protocol.command_arguments import ReadArguments
 from protocol.control import Command
-from protocol.identifiers import MeterId
 from protocol.quality import Quality, quality_name
+from protocol.site.plan import MeterPlan, SitePlan
 
 
 class Reader(Protocol):
@@ -18,13 +18,6 @@ class Reader(Protocol):
 
     async def read_now(self, meter_ids: Collection[str] | None = None) -> dict[str, tuple[Visit, ...]]:
         """Visit meters (None: all), record, and return a visit per group, by meter."""
-
-
-class ReadArguments(Arguments):
-    """Which meter."""
-
-    meter: MeterId | None = None
-    """None = all."""
 
 
 def prepare_read(command: Command, *, plan: Callable[[], SitePlan], reader: Reader) -> Deed:

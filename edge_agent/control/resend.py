@@ -2,16 +2,13 @@
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, Protocol, Self
-
-from pydantic import Field, model_validator
+from typing import Any, Protocol
 
 from edge_agent.buffer.streams import StoredStream
-from edge_agent.control.commands import Arguments, Deed, parse_arguments
+from edge_agent.control.commands import Deed, parse_arguments
 from edge_agent.errors import AgentError
-from protocol import limits
+from protocol.command_arguments import ResendArguments
 from protocol.control import Command
-from protocol.identifiers import STREAM_ID_BYTES
 from protocol.ranges import Range
 
 
@@ -24,20 +21,6 @@ class Resender(Protocol):
 
     def resend(self, stream_id: bytes, numbers: Range) -> None:
         """Send these numbers again. Raises KeyError for an unknown stream."""
-
-
-class ResendArguments(Arguments):
-    """Which numbers of which stream."""
-
-    stream: str = Field(pattern=rf"^[0-9a-f]{{{2 * STREAM_ID_BYTES}}}$")
-    first: int = Field(ge=1, le=limits.SEQUENCE_MAX)
-    last: int = Field(ge=1, le=limits.SEQUENCE_MAX)
-
-    @model_validator(mode="after")
-    def _is_a_range(self) -> Self:
-        if self.last < self.first:
-            raise ValueError(f"'last' {self.last} is below 'first' {self.first}")
-        return self
 
 
 def prepare_resend(

@@ -7,18 +7,18 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import structlog
-from pydantic import Field
 
 from edge_agent.bus.bus import ModbusBus
-from edge_agent.control.commands import Arguments, Deed, parse_arguments
+from edge_agent.control.commands import Deed, parse_arguments
 from edge_agent.control.signatures import OrderRefused
 from edge_agent.errors import AgentError, MeterGarbled, MeterUnreachable, SettingsError
-from edge_agent.site.plan import MeterPlan, SitePlan, find_meter
+from edge_agent.site.compile import find_meter
+from protocol.command_arguments import WriteArguments
 from protocol.control import Command
-from protocol.identifiers import MeterId, PointName
 from protocol.manifest import PointKind
 from protocol.profile import Access, Point
 from protocol.registers import apply_exponents, decode, encode
+from protocol.site.plan import MeterPlan, SitePlan
 from protocol.site_config import WritablePoint
 
 _EXPONENT_MAX = 10
@@ -38,15 +38,6 @@ class Buses(Protocol):
 
     async def on_bus(self, meter_id: str, deed: Callable[[ModbusBus, MeterPlan], Awaitable[T]]) -> T:
         """Do something on the line of a meter between two visits."""
-
-
-class WriteArguments(Arguments):
-    """Which value goes where."""
-
-    meter: MeterId
-    point: PointName
-    value: float = Field(strict=True, allow_inf_nan=False)
-    """In the point's unit."""
 
 
 @dataclass(frozen=True, slots=True)

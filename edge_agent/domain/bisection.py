@@ -7,11 +7,8 @@ what lies between two points is asked only while both are asked together.
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from edge_agent.domain.read_plan import ReadRequest, plan_requests, request_for
 from protocol.profile import ModbusSettings, Point
-
-QUESTIONS_PER_VISIT = 16
-"""How many requests a visit may spend on finding out; the rest waits for the next one."""
+from protocol.site.read_plan import ReadRequest, plan_requests, request_for
 
 Run = tuple[Point, ...]
 """Points of one table and unit id, ascending by address."""

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from edge_agent.bus.bus import ModbusBus
-from edge_agent.bus.timing import Timing
 from edge_agent.errors import BusUnreachable, MeterGarbled, MeterRefused, MeterUnreachable
 from protocol.line_config import LineConfig
 from protocol.profile import Table
+from protocol.site.timing import Timing
 
 _FAULTS: Mapping[str, Callable[[str], MeterUnreachable | MeterGarbled]] = {
     "BusUnreachable": BusUnreachable,

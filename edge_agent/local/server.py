@@ -22,9 +22,10 @@ from edge_agent.local.relayed import RecordingBus
 from edge_agent.local.whole_visit import visit_whole
 from edge_agent.polling.meter_reader import Visit
 from edge_agent.polling.supervisor import Supervisor
-from edge_agent.site.plan import GroupPlan, MeterPlan, find_meter
+from edge_agent.site.compile import find_meter
 from protocol.messages import Health
 from protocol.quality import quality_name
+from protocol.site.plan import GroupPlan, MeterPlan
 
 log = structlog.get_logger()
 

@@ -4,7 +4,7 @@ from edge_agent.bus.bus import ModbusBus
 from edge_agent.clock.clock import Clock
 from edge_agent.polling.meter_reader import MeterReader, Visit
 from edge_agent.polling.self_description import SelfDescription
-from edge_agent.site.plan import MeterPlan, whole_meter
+from protocol.site.plan import MeterPlan, whole_meter
 
 
 async def visit_whole(bus: ModbusBus, meter: MeterPlan, clock: Clock) -> tuple[Visit, dict[str, str]]:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 from edge_agent.bus.bus import ModbusBus
 from edge_agent.clock.clock import Clock
-from edge_agent.domain.bisection import QUESTIONS_PER_VISIT, Bisection
-from edge_agent.domain.read_plan import ReadRequest
+from edge_agent.domain.bisection import Bisection
 from edge_agent.errors import MeterGarbled, MeterRefused, MeterUnreachable
-from edge_agent.site.plan import MeterPlan, RequestPlan, compile_requests
 from protocol.profile import Point
+from protocol.site.plan import QUESTIONS_PER_VISIT, MeterPlan, RequestPlan, compile_requests
+from protocol.site.read_plan import ReadRequest
 
 Fault = MeterUnreachable | MeterGarbled | MeterRefused
 

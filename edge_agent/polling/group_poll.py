@@ -7,9 +7,9 @@ from edge_agent.clock.clock import Clock
 from edge_agent.domain.reporting import Sample, make_reporter
 from edge_agent.domain.schedule import Due, Grid
 from edge_agent.polling.meter_reader import MeterReader, Visit
-from edge_agent.site.plan import GroupPlan, MeterPlan
 from protocol.report_policy import HALF_HOUR_S
 from protocol.scans import Scan
+from protocol.site.plan import GroupPlan, MeterPlan
 
 _HALF_HOUR_MS = HALF_HOUR_S * 1000
 _SELDOM_MS = 30_000

@@ -7,11 +7,11 @@ from edge_agent.clock.clock import Clock
 from edge_agent.domain.plausibility import assess
 from edge_agent.errors import MeterGarbled, MeterRefused
 from edge_agent.polling.block_reader import Answer, BlockReader, Fault
-from edge_agent.site.plan import BusPlan, GroupPlan, MeterPlan
 from protocol.manifest import PointKind
 from protocol.quality import Quality, exception_quality, has_value
 from protocol.registers import Value, apply_exponents
 from protocol.scans import Scan
+from protocol.site.plan import BusPlan, GroupPlan, MeterPlan
 
 
 @dataclass(frozen=True, slots=True)

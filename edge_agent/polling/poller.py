@@ -15,8 +15,8 @@ from edge_agent.polling.group_poll import GroupPoll, ScanSink
 from edge_agent.polling.meter_reader import Visit
 from edge_agent.polling.self_description import SelfDescription, describe_router
 from edge_agent.polling.status import BusStatus, Circuit, MeterState, MeterStatus
-from edge_agent.site.plan import BusPlan, GroupPlan, MeterPlan
-from edge_agent.site.points import is_router
+from protocol.site.plan import BusPlan, GroupPlan, MeterPlan
+from protocol.site.points import is_router
 
 log = structlog.get_logger()
 

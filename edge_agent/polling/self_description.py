@@ -8,8 +8,8 @@ from edge_agent.bus.bus import ModbusBus
 from edge_agent.clock.clock import Clock
 from edge_agent.domain.signal import classify_signal
 from edge_agent.polling.block_reader import BlockReader
-from edge_agent.site.plan import MeterPlan
-from edge_agent.site.points import is_router
+from protocol.site.plan import MeterPlan
+from protocol.site.points import is_router
 
 _EVERY_MS, _ROUTER_EVERY_MS = 3_600_000, 900_000
 _SHOWN_OF_ROUTERS = {

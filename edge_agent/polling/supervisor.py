@@ -10,14 +10,15 @@ import structlog
 
 from edge_agent.bus.bus import ModbusBus
 from edge_agent.clock.clock import Clock
-from edge_agent.config_files import did_you_mean
 from edge_agent.domain.backoff import backoff_s
 from edge_agent.errors import AgentError
 from edge_agent.polling.group_poll import ScanSink
 from edge_agent.polling.meter_reader import Visit, bus_of
 from edge_agent.polling.poller import BusPoller
 from edge_agent.polling.status import BusStatus, MeterStatus
-from edge_agent.site.plan import BusPlan, GroupPlan, MeterPlan, SitePlan, find_meter
+from edge_agent.site.compile import find_meter
+from protocol.site.plan import BusPlan, GroupPlan, MeterPlan, SitePlan
+from protocol.wording import did_you_mean
 
 log = structlog.get_logger()
 

@@ -1,1 +1,1 @@
-"""From the site configuration to the plan of what is polled."""
+"""The site configuration as a file on the controller; what it means is `protocol.site`."""

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from modbus_socket import Client
 
-from edge_agent.domain.read_plan import plan_reads
 from protocol.library import default_points
 from protocol.profile import Profile
 from protocol.registers import decode
+from protocol.site.read_plan import plan_reads
 from simulator.errors import SimulatorError, SiteDescriptionError
 from simulator.faults import Fault, FaultKind
 from simulator.fleet import Fleet, FleetDescription, allow_open_files

@@ -3,9 +3,9 @@
 import pytest
 from factories import make_point, make_profile
 
-from edge_agent.domain.read_plan import plan_reads
 from protocol.library import default_points, get_profile, profile_ids
 from protocol.profile import Profile
+from protocol.site.read_plan import plan_reads
 from simulator.identity import SERIAL_POINT, with_identity
 
 CROWDED = {

@@ -7,8 +7,8 @@ from modbus_socket import Client
 from rtu_client import RtuClient
 
 from demo.processes import wait_until
-from edge_agent.domain.read_plan import plan_reads
 from protocol.line_config import SerialLine, Transport
+from protocol.site.read_plan import plan_reads
 from protocol.site_config import SiteConfig
 from simulator.errors import SimulatorError, SiteDescriptionError
 from simulator.faults import Fault, FaultKind

@@ -12,10 +12,10 @@ import pytest
 
 from demo.processes import wait_until
 from edge_agent.bus.bus import ModbusBus
-from edge_agent.bus.timing import Timing
 from edge_agent.errors import BusUnreachable, MeterGarbled, MeterRefused, MeterUnreachable
 from protocol.line_config import LineConfig
 from protocol.profile import Table
+from protocol.site.timing import Timing
 from simulator.faults import Fault, FaultKind
 from simulator.links import SerialServer
 from simulator.register_unit import RegisterUnit

@@ -16,9 +16,9 @@ from scripted_modbus import (
 )
 
 from edge_agent.bus.bus import ModbusBus
-from edge_agent.bus.timing import Timing
 from edge_agent.errors import BusUnreachable, MeterGarbled, MeterRefused, MeterUnreachable
 from protocol.profile import Table
+from protocol.site.timing import Timing
 from simulator.faults import Fault, FaultKind
 from simulator.meter import FixedSource, SimulatedMeter
 from simulator.server import serve

@@ -6,12 +6,12 @@ from contextlib import closing
 import pytest
 
 from edge_agent.bus.bus import ModbusBus
-from edge_agent.bus.timing import Timing
 from edge_agent.commissioning.fingerprint import Certainty, mark_of, telling_points
 from edge_agent.commissioning.identify import Identity, identify, may_stand_on
 from edge_agent.commissioning.unit_probe import UnitProbe
 from protocol.library import get_profile, load_library
 from protocol.line_config import LineConfig
+from protocol.site.timing import Timing
 from simulator.devices import make_device
 from simulator.register_unit import RegisterUnit
 from simulator.server import serve

@@ -43,6 +43,8 @@ class Site:
     deed: Callable[[], Awaitable[dict[str, Any]]] | None = None
     refusal: str = ""
     passing: list[CommandReply] = field(default_factory=list)
+    received: list[str] = field(default_factory=list)
+    """Ids of the commands whose receipt was told."""
 
     @property
     def journal(self) -> Journal:
@@ -74,7 +76,9 @@ class Site:
         await commands.begin()
         for payload in payloads:
             await commands.take(payload)
-        self.passing = [reply for raw in replies._passing if (reply := decode_reply(raw).command) is not None]
+        said = [reply for raw in replies._passing if (reply := decode_reply(raw).command) is not None]
+        self.passing = [reply for reply in said if reply.state is not CommandState.RECEIVED]
+        self.received = [reply.id for reply in said if reply.state is CommandState.RECEIVED]
 
     def _prepare(self, command: Command) -> Deed:
         if self.refusal:
@@ -100,6 +104,12 @@ def test_command_is_carried_out_and_answered(site: Site) -> None:
     command = make_command()
     [reply] = site.run(signed(KEY, command))
     assert (reply.id, reply.state, reply.result) == (command.id, CommandState.DONE, {"said": "done"})
+
+
+def test_receipt_of_a_command_is_told_when_it_is_begun_and_not_when_it_is_refused(site: Site) -> None:
+    command = make_command()
+    site.run(unsigned(make_command()), signed(KEY, command), signed(KEY, command))
+    assert site.received == [command.id]
 
 
 def test_repeated_command_is_answered_again_and_not_repeated(site: Site) -> None:

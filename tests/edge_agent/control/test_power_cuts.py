@@ -19,10 +19,10 @@ from edge_agent.control.replies import ReplySender
 from edge_agent.control.signatures import Signatures
 from edge_agent.errors import SettingsError
 from edge_agent.site.compile import compile_site
-from edge_agent.site.plan import SitePlan
 from edge_agent.uplink.connection import BrokerLogin
 from edge_agent.uplink.uplink import Uplink
 from protocol.control import Command, CommandKind, CommandState, ConfigState, decode_reply
+from protocol.site.plan import SitePlan
 
 T = TypeVar("T")
 KEY = HubKey()

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from site_factories import make_point
 
 from edge_agent.domain.bisection import Bisection
-from edge_agent.domain.read_plan import ReadRequest, plan_requests
 from protocol.profile import ModbusSettings, Point
+from protocol.site.read_plan import ReadRequest, plan_requests
 
 SETTINGS = ModbusSettings(transports=("tcp",))
 

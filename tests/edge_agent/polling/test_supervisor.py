@@ -18,8 +18,8 @@ from edge_agent.polling.meter_reader import bus_of
 from edge_agent.polling.status import Circuit, MeterState, MeterStatus, meters_line
 from edge_agent.polling.supervisor import Supervisor
 from edge_agent.site.compile import compile_site
-from edge_agent.site.plan import BusPlan, MeterPlan, SitePlan
 from protocol.profile import Table
+from protocol.site.plan import BusPlan, MeterPlan, SitePlan
 from protocol.site_config import SiteConfig
 
 PROFILE = make_profile([make_point()])

@@ -15,8 +15,7 @@ from site_factories import (
 )
 
 from edge_agent.errors import SettingsError
-from edge_agent.site.compile import compile_site, load_site
-from edge_agent.site.plan import find_meter
+from edge_agent.site.compile import compile_site, find_meter, load_site
 from protocol.library import default_points, get_profile
 from protocol.profile import Profile
 from protocol.site_config import SiteConfig
@@ -133,7 +132,9 @@ FAULTS: dict[str, tuple[dict[str, Any], Profile, str]] = {
 @pytest.mark.parametrize(("meter", "profile", "message"), FAULTS.values(), ids=FAULTS)
 def test_fault_names_file_and_key(meter: dict[str, Any], profile: Profile, message: str) -> None:
     with pytest.raises(SettingsError, match=rf"^site\.toml: buses\[0\]\.meters\[1\].*{message}") as caught:
-        make_site_plan([make_meter_config("meter-0", profile="eastron-sdm120"), meter], [profile])
+        compile_site(
+            make_site_config([make_meter_config("meter-0", profile="eastron-sdm120"), meter], [profile]), "site.toml"
+        )
     assert caught.value.exit_code == 78
     assert "\n" not in str(caught.value)
 

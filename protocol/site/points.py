@@ -8,14 +8,13 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import ValidationError
 
-from edge_agent.config_files import did_you_mean
-from edge_agent.errors import SettingsError
-from protocol.errors import UnknownQuantity
+from protocol.errors import InvalidSite, UnknownQuantity
 from protocol.library import default_points
 from protocol.manifest import PointKind
 from protocol.profile import Access, Point, Profile
 from protocol.quantities import QUANTITIES, get_quantity
 from protocol.site_config import MeterConfig, PointFactor
+from protocol.wording import did_you_mean
 
 _ROUTER = "cellular_router"
 _DESCRIBING = frozenset({"text", "identity"})
@@ -24,30 +23,30 @@ _DESCRIBING = frozenset({"text", "identity"})
 def choose_own_points(profile: Profile, meter: MeterConfig, place: str) -> tuple[Point, ...]:
     """Return the points that the meter itself names, else all that the profile offers as measurements.
 
-    Raises: SettingsError.
+    Raises: InvalidSite.
     """
     if meter.points is None:
         points = default_points(profile)
         if not points and not meter.groups:
-            raise SettingsError(
+            raise InvalidSite(
                 f"{place}: profile {profile.id!r} has no points that are read unasked; choose some with 'points'"
             )
         return points
     repeated = [name for name, times in Counter(meter.points).items() if times > 1]
     if repeated:
-        raise SettingsError(f"{place}.points: {repeated[0]!r} is named twice; name it once")
+        raise InvalidSite(f"{place}.points: {repeated[0]!r} is named twice; name it once")
     return tuple(choose_point(profile, name, f"{place}.points") for name in meter.points)
 
 
 def choose_point(profile: Profile, name: str, place: str) -> Point:
     """Return a point that can be part of a scan.
 
-    Raises: SettingsError.
+    Raises: InvalidSite.
     """
     point = _find_point(profile, name, place, [point.name for point in profile.points if not _reading_fault(point)])
     fault = _reading_fault(point)
     if fault is not None:
-        raise SettingsError(f"{place}: {name!r} of profile {profile.id!r} {fault}; remove it")
+        raise InvalidSite(f"{place}: {name!r} of profile {profile.id!r} {fault}; remove it")
     return point
 
 
@@ -69,14 +68,14 @@ def is_router(profile: Profile) -> bool:
 def apply_factors(meter: MeterConfig, points: Mapping[str, Point], profile: Profile, place: str) -> dict[str, Point]:
     """Return the points by name, with the site's factors in their scale, resolution and rollover.
 
-    Raises: SettingsError.
+    Raises: InvalidSite.
     """
     applied = dict(points)
     for index, factor in enumerate(meter.factors):
         at = f"{place}.factors[{index}]"
         if factor.point not in points:
             _find_point(profile, factor.point, f"{at}.point", points)
-            raise SettingsError(f"{at}.point: {factor.point!r} is not read; add it to 'points' or remove the factor")
+            raise InvalidSite(f"{at}.point: {factor.point!r} is not read; add it to 'points' or remove the factor")
         applied[factor.point] = _with_factor(points[factor.point], factor, at)
     return applied
 
@@ -84,14 +83,14 @@ def apply_factors(meter: MeterConfig, points: Mapping[str, Point], profile: Prof
 def check_writable(profile: Profile, meter: MeterConfig, place: str) -> None:
     """Refuse to open for writing what the profile does not.
 
-    Raises: SettingsError.
+    Raises: InvalidSite.
     """
     offered = [point.name for point in profile.points if _writing_fault(point) is None]
     for index, writable in enumerate(meter.writable):
         at = f"{place}.writable[{index}].point"
         fault = _writing_fault(_find_point(profile, writable.point, at, offered))
         if fault is not None:
-            raise SettingsError(f"{at}: {writable.point!r} of profile {profile.id!r} {fault}; remove it")
+            raise InvalidSite(f"{at}: {writable.point!r} of profile {profile.id!r} {fault}; remove it")
 
 
 def _find_point(profile: Profile, name: str, place: str, offered: Sequence[str] | Mapping[str, Point]) -> Point:
@@ -99,7 +98,7 @@ def _find_point(profile: Profile, name: str, place: str, offered: Sequence[str] 
         return profile.get_point(name)
     except KeyError:
         near = did_you_mean(name, offered)
-        raise SettingsError(
+        raise InvalidSite(
             f"{place}: {name!r} is no point of profile {profile.id!r}{near}; correct or remove it"
         ) from None
 
@@ -118,7 +117,7 @@ def _writing_fault(point: Point) -> str | None:
 
 def _with_factor(point: Point, factor: PointFactor, place: str) -> Point:
     if point.kind is PointKind.STATE:
-        raise SettingsError(f"{place}: {point.name!r} is a state, which no factor fits; remove the factor")
+        raise InvalidSite(f"{place}: {point.name!r} is a state, which no factor fits; remove the factor")
     changes: dict[str, object] = {
         "scale": point.scale * factor.factor,
         "rollover": None if point.rollover is None else point.rollover * factor.factor,
@@ -130,7 +129,7 @@ def _with_factor(point: Point, factor: PointFactor, place: str) -> Point:
         return Point.model_validate({**point.model_dump(exclude_none=True), **changes})
     except ValidationError as error:
         reason = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise SettingsError(f"{place}: {reason}; correct the factor") from None
+        raise InvalidSite(f"{place}: {reason}; correct the factor") from None
 
 
 def _measured_instead(point: Point, name: str, place: str) -> dict[str, object]:
@@ -138,9 +137,9 @@ def _measured_instead(point: Point, name: str, place: str) -> dict[str, object]:
         quantity = get_quantity(name)
     except UnknownQuantity:
         near = did_you_mean(name, QUANTITIES)
-        raise SettingsError(f"{place}: {name!r} is no quantity that is known{near}; correct it") from None
+        raise InvalidSite(f"{place}: {name!r} is no quantity that is known{near}; correct it") from None
     if quantity.kind is PointKind.STATE:
-        raise SettingsError(f"{place}: {name!r} is no measured quantity; choose one with a unit, or remove it")
+        raise InvalidSite(f"{place}: {name!r} is no measured quantity; choose one with a unit, or remove it")
     changes: dict[str, object] = {"quantity": name, "unit": quantity.unit, "kind": quantity.kind}
     if quantity.kind is not PointKind.COUNTER:
         changes |= {"rollover": None, "resettable": False}

@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from edge_agent.errors import SettingsError
-from edge_agent.site.points import choose_own_points, choose_point
+from protocol.errors import InvalidSite
 from protocol.manifest import PointKind
 from protocol.profile import Point, Profile
 from protocol.report_policy import HALF_HOUR_S, Policy, Report
+from protocol.site.points import choose_own_points, choose_point
 from protocol.site_config import MeterConfig
 
 HALF_HOUR_MS = HALF_HOUR_S * 1000
@@ -53,7 +53,7 @@ def group_points(profile: Profile, meter: MeterConfig, place: str) -> dict[Group
 
     Counters that their group does not report at each half-hour boundary stand in a further group that
     does, so such a counter is a column of two layouts.
-    Raises: SettingsError.
+    Raises: InvalidSite.
     """
     own = GroupKey(_milliseconds(meter.period_s), meter.report)
     _check(own, place)
@@ -85,7 +85,7 @@ def _add_boundary_group(groups: dict[GroupKey, list[Point]]) -> None:
 def _check(key: GroupKey, place: str) -> None:
     every_ms = _milliseconds(key.report.every_s)
     if key.report.policy is Policy.AGGREGATE and every_ms < key.period_ms:
-        raise SettingsError(
+        raise InvalidSite(
             f"{place}.report.every_s: {key.report.every_s:g} s is shorter than the sampling period of "
             f"{key.period_ms / 1000:g} s; sample more often or report less often"
         )

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from site_factories import make_energy_point, make_meter_config, make_point, make_profile, make_site_plan
 
-from edge_agent.bus.timing import Timing
-from edge_agent.errors import SettingsError
-from edge_agent.site.plan import GroupPlan, MeterPlan, whole_meter
+from protocol.errors import InvalidSite
 from protocol.manifest import Layout, PointKind
 from protocol.profile import Profile
 from protocol.report_policy import Policy, Statistic
+from protocol.site.plan import GroupPlan, MeterPlan, whole_meter
+from protocol.site.timing import Timing
 
 PULSES = {"type": "uint32", "address": 20, "quantity": "pulse_count", "scale": "1", "rollover": 4_294_967_296}
 PROFILE = make_profile(
@@ -232,7 +232,7 @@ FAULTS: dict[str, tuple[dict[str, Any], Profile, str]] = {
 
 @pytest.mark.parametrize(("meter", "profile", "message"), FAULTS.values(), ids=FAULTS)
 def test_fault_names_file_key_and_remedy(meter: dict[str, Any], profile: Profile, message: str) -> None:
-    with pytest.raises(SettingsError, match=rf"^site\.toml: buses\[0\]\.meters\[0\].*{message}") as caught:
+    with pytest.raises(InvalidSite, match=rf"^site\.toml: buses\[0\]\.meters\[0\].*{message}") as caught:
         compiled(profile, **meter)
     assert "\n" not in str(caught.value)
 

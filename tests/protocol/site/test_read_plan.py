@@ -5,9 +5,9 @@ from factories import make_point
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.domain.read_plan import ReadRequest, plan_reads
 from protocol.library import get_profile, profile_ids
 from protocol.profile import ModbusSettings, Point, Table
+from protocol.site.read_plan import ReadRequest, plan_reads
 
 TCP = ModbusSettings(transports=("tcp",))
 TYPES = {1: "uint16", 2: "uint32", 4: "uint64"}

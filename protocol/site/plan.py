@@ -5,17 +5,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from edge_agent.bus.timing import Timing
-from edge_agent.config_files import did_you_mean
-from edge_agent.domain.bisection import QUESTIONS_PER_VISIT
-from edge_agent.domain.read_plan import ReadRequest, plan_requests
-from edge_agent.errors import SettingsError
 from protocol.manifest import Manifest, PointKind
 from protocol.profile import ModbusSettings, Point, Profile
 from protocol.registers import Decoder, decoder_for
 from protocol.report_policy import Report
+from protocol.site.read_plan import ReadRequest, plan_requests
+from protocol.site.timing import Timing
 from protocol.site_config import BusConfig, MeterConfig, SiteConfig
 
+QUESTIONS_PER_VISIT = 16
+"""How many requests a visit may spend on finding out which points a device refuses; the rest waits for the next one."""
 _DAY_MS = 86_400_000
 _NOT_REPORTED = -1
 
@@ -176,19 +175,6 @@ def whole_meter(meter: MeterPlan) -> GroupPlan:
         offset_ms=0,
         report=Report(),
     )
-
-
-def find_meter(plan: SitePlan, meter_id: str) -> tuple[BusPlan, MeterPlan]:
-    """Return a meter and its bus.
-
-    Raises: SettingsError naming the meters that look alike.
-    """
-    for bus in plan.buses:
-        for meter in bus.meters:
-            if meter.config.id == meter_id:
-                return bus, meter
-    known = [meter.config.id for meter in plan.meters]
-    raise SettingsError(f"meter {meter_id!r} is not in the site configuration{did_you_mean(meter_id, known)}")
 
 
 def _longest_visit_s(bus: BusPlan, meter: MeterPlan) -> float:

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from edge_agent.domain.read_plan import ReadRequest
-from edge_agent.site.plan import BusPlan, GroupPlan, MeterPlan, SitePlan
 from protocol.line_config import LineConfig
+from protocol.site.plan import BusPlan, GroupPlan, MeterPlan, SitePlan
+from protocol.site.read_plan import ReadRequest
 
 TURNAROUND_S = 0.03
 """What a meter usually takes to answer: 5 to 100 ms are seen; data sheets seldom tell."""

@@ -3,11 +3,11 @@
 import pytest
 from site_factories import make_meter_config, make_point, make_profile, make_site_config, make_site_plan
 
-from edge_agent.errors import SettingsError
-from edge_agent.site.compile import compile_site
-from edge_agent.site.estimate import TURNAROUND_S, bus_load, find_impossible, find_tight
-from edge_agent.site.plan import SitePlan
+from protocol.errors import InvalidSite
 from protocol.profile import Profile
+from protocol.site.compile import compile_site
+from protocol.site.estimate import TURNAROUND_S, bus_load, find_impossible, find_tight
+from protocol.site.plan import SitePlan
 
 WIDE = make_profile([make_point(f"p{n}", address=n) for n in range(100)])
 SERIAL = {"device": "/dev/ttyUSB0", "baud": 9600}
@@ -38,7 +38,7 @@ def test_cycle_longer_than_its_period_is_refused_with_what_costs_most_and_the_re
     config = make_site_config(
         [make_meter_config(f"m{n}", unit_id=n, period_s=1) for n in range(1, 6)], [WIDE], host=None, serial=SERIAL
     )
-    with pytest.raises(SettingsError) as refused:
+    with pytest.raises(InvalidSite) as refused:
         compile_site(config, "site.toml")
     said = str(refused.value)
     assert said.startswith("site.toml: bus 'bus-1' needs at least 1.1 s for one cycle and its periods are 1 s")
@@ -49,7 +49,7 @@ def test_cycle_longer_than_its_period_is_refused_with_what_costs_most_and_the_re
 
 def test_different_periods_are_judged_by_how_busy_the_bus_is() -> None:
     assert find_impossible(serial_plan(0.5, 60, 60, 60)) is None
-    with pytest.raises(SettingsError, match=r"its periods are 0.2 to 60 s"):
+    with pytest.raises(InvalidSite, match=r"its periods are 0.2 to 60 s"):
         serial_plan(0.2, 60)
 
 

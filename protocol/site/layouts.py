@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 
-from edge_agent.errors import SettingsError
-from edge_agent.site.grouping import GroupKey
+from protocol.errors import InvalidSite
 from protocol.identifiers import IDENTIFIER_LENGTH_MAX
 from protocol.manifest import Layout, ManifestPoint, PointKind
 from protocol.profile import Point
 from protocol.report_policy import Policy
+from protocol.site.grouping import GroupKey
 from protocol.site_config import MeterConfig
 
 _SAMPLES = "samples"
@@ -24,10 +24,10 @@ class LayoutBook:
     def add(self, layout: Layout, place: str) -> int:
         """Take a layout and return its index.
 
-        Raises: SettingsError when there are more than a manifest holds.
+        Raises: InvalidSite when there are more than a manifest holds.
         """
         if len(self.layouts) >= _LAYOUTS_MAX:
-            raise SettingsError(f"{place}: the site has more than {_LAYOUTS_MAX} layouts; spread it over two agents")
+            raise InvalidSite(f"{place}: the site has more than {_LAYOUTS_MAX} layouts; spread it over two agents")
         self.layouts.append(layout)
         return len(self.layouts) - 1
 
@@ -37,7 +37,7 @@ def report_layout(
 ) -> Layout:
     """Describe what a group reports; the `aggregates_before` of its meter make the name of its count differ.
 
-    Raises: SettingsError.
+    Raises: InvalidSite.
     """
     columns = [_column(point) for point in points]
     if key.report.policy is Policy.AGGREGATE:
@@ -97,17 +97,15 @@ def _check(columns: Sequence[ManifestPoint], place: str) -> None:
     names = [column.name for column in columns]
     too_long = next((name for name in names if len(name) > IDENTIFIER_LENGTH_MAX), None)
     if too_long is not None:
-        raise SettingsError(
+        raise InvalidSite(
             f"{place}: the column {too_long!r} would have a name of more than {IDENTIFIER_LENGTH_MAX} characters; "
             "report that point with another policy"
         )
     repeated = next((name for name in names if names.count(name) > 1), None)
     if repeated is not None:
-        raise SettingsError(
-            f"{place}: the column {repeated!r} would stand twice; put one of the two into another group"
-        )
+        raise InvalidSite(f"{place}: the column {repeated!r} would stand twice; put one of the two into another group")
     if len(names) > _POINTS_MAX:
-        raise SettingsError(
+        raise InvalidSite(
             f"{place}: a scan would have {len(names)} values, and {_POINTS_MAX} is the most; "
             "choose fewer points or statistics, or put some into another group"
         )
