@@ -6,11 +6,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Engine, MetaData, Text, make_url, text
+from sqlalchemy import URL, Engine, MetaData, Text, make_url
 from sqlalchemy import create_engine as _create_engine
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.exc import ArgumentError, OperationalError
@@ -19,24 +18,33 @@ from sqlalchemy.types import UserDefinedType
 
 from cloud_hub.errors import DatabaseRefused, DatabaseUnreachable, NotMigrated, SettingsError
 from cloud_hub.settings import DATABASE_URL
+from cloud_hub.tenancy.criteria import install_criteria
+from cloud_hub.tenancy.roles import Role
+from cloud_hub.tenancy.rows import Tenancy
 from protocol.ranges import RangeSet
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
-_UPGRADE_LOCK = 0x6D657465  # any number, as long as every `hub init` takes the same
 _CONNECT_TIMEOUT_S = 10
+_POOLED = 8
+"""Connections that stay open; three times as many more open when they are needed."""
 _REFUSALS = (
     "authentication failed",
     "pg_hba.conf",
     "does not exist",
     "no password supplied",
     "not permitted to log in",
+    "permission denied to set role",
 )
 _RANGE = re.compile(r"\[(\d+),(\d+)\)")
 
 
 class Base(DeclarativeBase):
-    """What all tables share: constraint names as PostgreSQL itself would choose them, texts without a limit."""
+    """What all tables share: constraint names as PostgreSQL itself would choose them, texts without a limit.
 
+    Every table says whose its rows are, in `tenancy`; one that forgot cannot be defined.
+    """
+
+    tenancy: ClassVar[Tenancy]
     type_annotation_map: ClassVar[dict[Any, Any]] = {str: Text}
     metadata = MetaData(
         naming_convention={
@@ -47,6 +55,14 @@ class Base(DeclarativeBase):
             "ck": "%(table_name)s_%(constraint_name)s_check",
         }
     )
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:  # noqa: ANN401 - SQLAlchemy's signature
+        if "__tablename__" in cls.__dict__ and "tenancy" not in cls.__dict__:
+            raise TypeError(f"table {cls.__tablename__} does not say whose its rows are: give it a `tenancy`")
+        super().__init_subclass__(**kwargs)
+
+
+install_criteria(Base.registry)
 
 
 class Ranges(UserDefinedType[RangeSet]):
@@ -77,8 +93,8 @@ def parse_ranges(multirange: str) -> RangeSet:
     return RangeSet((int(first), int(end) - 1) for first, end in _RANGE.findall(multirange))
 
 
-def create_engine(database_url: str, *, application_name: str = "meterhaul") -> Engine:
-    """Make an engine; it connects when first used.
+def create_engine(database_url: str, *, application_name: str = "meterhaul", role: Role | None = None) -> Engine:
+    """Make an engine; it connects when first used, and works as `role`, of which its login must be a member.
 
     Sessions speak UTC, and a commit is on disk when it returns, whatever the server's defaults are. Compiling a query
     costs more than any of ours takes, so that is off.
@@ -87,13 +103,16 @@ def create_engine(database_url: str, *, application_name: str = "meterhaul") -> 
     return _create_engine(
         _driver_url(database_url),
         pool_pre_ping=True,
+        # A request may hold two for a moment, and `work` has a thread per duty.
+        pool_size=_POOLED,
+        max_overflow=3 * _POOLED,
         connect_args={
             "application_name": application_name,
             "connect_timeout": _CONNECT_TIMEOUT_S,
             # A server that vanished without a word is noticed within a minute or so, not after hours.
             "keepalives_idle": 30,
             "tcp_user_timeout": 60_000,
-            "options": "-c timezone=UTC -c synchronous_commit=on -c jit=off",
+            "options": "-c timezone=UTC -c synchronous_commit=on -c jit=off" + (f" -c role={role}" if role else ""),
         },
     )
 
@@ -108,23 +127,6 @@ def session_scope(sessions: sessionmaker[Session]) -> Iterator[Session]:
     """Open a session, commit it at the end of the block, roll it back when the block raises."""
     with sessions.begin() as session:
         yield session
-
-
-def upgrade(database_url: str) -> None:
-    """Bring the database's tables to this release, in one transaction; several may try at once.
-
-    Raises: DatabaseUnreachable, DatabaseRefused, SettingsError.
-    """
-    engine = create_engine(database_url, application_name="meterhaul-init")
-    try:
-        check_reachable(engine)
-        with engine.begin() as connection:
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
-            config = _alembic_config()
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
-    finally:
-        engine.dispose()
 
 
 def check_reachable(engine: Engine) -> None:
@@ -164,7 +166,7 @@ def check_migrated(engine: Engine) -> None:
 
 def head_revision() -> str:
     """Return the revision that this release needs. Revisions are numbered, so that they sort."""
-    return str(ScriptDirectory.from_config(_alembic_config()).get_current_head())
+    return str(ScriptDirectory.from_config(alembic_config()).get_current_head())
 
 
 def describe(url: URL) -> str:
@@ -187,7 +189,8 @@ def _driver_url(database_url: str) -> URL:
         ) from error
 
 
-def _alembic_config() -> Config:
+def alembic_config() -> Config:
+    """Return where the migrations are."""
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")

@@ -3,6 +3,8 @@
 A message is one sentence for a person: what, where, and the remedy.
 """
 
+from collections.abc import Sequence
+
 EX_FAILURE = 1
 EX_CONFIG = 78
 """The service manager does not restart a process that ends so (sysexits.h)."""
@@ -23,7 +25,14 @@ class Conflict(HubError):
 
 
 class Invalid(HubError):
-    """The input breaks a rule."""
+    """The input breaks a rule.
+
+    `errors` names each place at fault, as a JSON pointer or a parameter's name, and what is wrong there.
+    """
+
+    def __init__(self, message: str, errors: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(message)
+        self.errors = tuple(errors)
 
 
 class Forbidden(HubError):

@@ -51,11 +51,11 @@ class PrivatePostgres:
         """The SQLAlchemy URL of the database `postgres`, password included."""
         return self.url_of("postgres")
 
-    def url_of(self, database: str) -> str:
+    def url_of(self, database: str, login: str = _ROLE) -> str:
         """Build the SQLAlchemy URL of a database of this cluster, password included."""
         return URL.create(
             "postgresql+psycopg2",
-            username=_ROLE,
+            username=login,
             password=self._password,
             host="127.0.0.1",
             port=self.port,
@@ -130,6 +130,19 @@ class PrivatePostgres:
     def program(self, name: str) -> Path:
         """Return the path of a client program of the server's own version, such as `pg_dump`."""
         return (self._bin if self._bin.name else find_postgres_bin()) / name
+
+    def add_login(self, name: str, *, member_of: str) -> None:
+        """Let somebody log in who may do what a role may, and no more; one that is there stays.
+
+        The cluster is private: all its logins share the password in `password_file`.
+        """
+        with contextlib.suppress(psycopg2.errors.DuplicateObject):
+            _execute(
+                self.url,
+                sql.SQL("CREATE ROLE {} LOGIN PASSWORD {} IN ROLE {}").format(
+                    sql.Identifier(name), sql.Literal(self._password), sql.Identifier(member_of)
+                ),
+            )
 
     def create_database(self, name: str, template: str | None = None) -> str:
         """Create a database, as a copy of `template` when given, and return its SQLAlchemy URL."""
@@ -235,7 +248,7 @@ class PrivatePostgres:
             "listen_addresses": "127.0.0.1",
             "port": str(self.port),
             "unix_socket_directories": self._socket_directory(),
-            "max_connections": "60",
+            "max_connections": "100",
             "shared_buffers": "64MB",
             "max_wal_size": "512MB",
             "max_parallel_workers_per_gather": "0",

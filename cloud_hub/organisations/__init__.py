@@ -1,0 +1,1 @@
+"""Whose everything is: operator, resellers, customers."""

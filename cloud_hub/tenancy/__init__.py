@@ -1,0 +1,1 @@
+"""Who may see which rows: said by each table, enforced by PostgreSQL."""
