@@ -17,8 +17,9 @@ from sqlalchemy.orm import Session
 
 from cloud_hub.calendar.days import ms_of_instant
 from cloud_hub.errors import NotFound
+from cloud_hub.organisations.models import Organisation
 from cloud_hub.readings.series import Series
-from cloud_hub.registry.models import Meter, Organisation, Point
+from cloud_hub.registry.models import Meter, Point
 from cloud_hub.transfer.archive_store import ArchiveStore, Part
 from cloud_hub.transfer.archive_tables import AUDIT_TABLE, LEDGER_TABLES, ArchivedTable
 from cloud_hub.transfer.readings_out import read_meter
@@ -124,6 +125,8 @@ class Restored:
     """In the archive."""
     restored: int = 0
     """Of them, those that were not in the database."""
+    sealed: int = 0
+    """Events of the audit trail: they are read where they are, for a chain takes nothing back."""
     unknown: set[str] = field(default_factory=set)
     """Points of which the database knows nothing, as `controller/meter/point`: their readings stay in the archive."""
 
@@ -138,6 +141,8 @@ def restore(engine: Engine, store: ArchiveStore, parts: Sequence[Part]) -> Resto
         with Session(engine) as session, session.begin():
             if part.kind == READINGS:
                 _restore_readings(session, engine, store.read(part), done)
+            elif part.kind == AUDIT_TABLE.name:
+                done.sealed += sum(len(batch) for batch in store.read(part))
             else:
                 _restore_rows(session, TABLES[part.kind], part, store.read(part), done)
     return done
@@ -145,17 +150,15 @@ def restore(engine: Engine, store: ArchiveStore, parts: Sequence[Part]) -> Resto
 
 def _restore_rows(session: Session, table: ArchivedTable, part: Part, batches: Iterator[Any], done: Restored) -> None:
     query = select(Organisation.id).where(Organisation.slug == part.organisation)
-    organisation_id = session.scalars(query).one_or_none()
-    if organisation_id is None:
+    if session.scalars(query).one_or_none() is None:
         raise NotFound(f"there is no organisation {part.organisation!r}, to which {part.path} belongs: make it first")
-    known = _point_ids(session) if table.of_registers else {}
+    known = _point_ids(session)
     for batch in batches:
         rows = batch.to_pylist()
-        if table.of_registers:
-            named = [(row, (row["controller"], row["meter"], row["point"])) for row in rows]
-            done.unknown |= {"/".join(names) for _, names in named if names not in known}
+        named = [(row["controller"], row["meter"], row["point"]) for row in rows]
+        done.unknown |= {"/".join(names) for names in named if names not in known}
         done.rows += len(rows)
-        done.restored += table.restore(session.connection(), organisation_id, rows)
+        done.restored += table.restore(session.connection(), rows)
 
 
 def _restore_readings(session: Session, engine: Engine, batches: Iterator[Any], done: Restored) -> None:

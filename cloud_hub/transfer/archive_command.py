@@ -52,7 +52,7 @@ def _archive_write(arguments: argparse.Namespace, settings: HubSettings) -> int:
     from sqlalchemy.orm import Session  # noqa: PLC0415
 
     from cloud_hub.errors import NotFound  # noqa: PLC0415
-    from cloud_hub.registry.models import Organisation  # noqa: PLC0415
+    from cloud_hub.organisations.models import Organisation  # noqa: PLC0415
     from cloud_hub.transfer.archive import ParquetArchive  # noqa: PLC0415
 
     first = _month(arguments.month, "--month")
@@ -90,11 +90,19 @@ def _archive_restore(arguments: argparse.Namespace, settings: HubSettings) -> in
     engine = open_engine(settings, "meterhaul-archive")
     done = restore(engine, store, parts)
     engine.dispose()
-    told = {"files": len(parts), "rows": done.rows, "restored": done.restored, "unknown": sorted(done.unknown)}
+    told = {
+        "files": len(parts),
+        "rows": done.rows,
+        "restored": done.restored,
+        "sealed": done.sealed,
+        "unknown": sorted(done.unknown),
+    }
     if arguments.json:
         say(json.dumps(told))
     else:
         say(f"{done.restored:,} of {done.rows:,} rows of {len(parts)} files put back; the others are there.")
+        if done.sealed:
+            say(f"{done.sealed:,} events of the audit trail stay in the archive: read them there, with 'archive read'.")
         say("What an organisation does not keep as long, `work` archives and drops again.")
     if done.unknown and not arguments.json:
         some = ", ".join(sorted(done.unknown)[:TOLD])

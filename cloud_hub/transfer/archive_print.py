@@ -8,7 +8,7 @@ from typing import Any, TextIO
 
 from cloud_hub.errors import Invalid
 from cloud_hub.transfer.archive_store import ArchiveStore, Part
-from cloud_hub.transfer.csv_out import harmless
+from cloud_hub.web.columns import harmless
 from protocol.quality import quality_name
 
 

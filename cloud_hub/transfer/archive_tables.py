@@ -59,19 +59,17 @@ class ArchivedTable:
             cells = [[_out(value) for value in column] for column in zip(*some, strict=True)]
             yield pa.record_batch(cells, schema=self.schema)
 
-    def restore(self, connection: Connection, organisation_id: int, rows: Sequence[dict[str, Any]]) -> int:
+    def restore(self, connection: Connection, rows: Sequence[dict[str, Any]]) -> int:
         """Put rows back that are not there; return how many that were. Rows of unknown registers stay out."""
         columns = ", ".join(f'"{name}"' for name, _ in self.fields)
         values = ", ".join(f"CAST(:{name} AS {_sql(type_)})" for name, type_ in self.fields)
-        if self.of_registers:
-            columns, values = f"point_id, {columns}", f"r.point_id, {values}"
-        else:
-            columns, values = f"organisation_id, {columns}", f":organisation, {values}"
-        origin = f"FROM (SELECT {_POINT_ID} AS point_id) AS r WHERE r.point_id IS NOT NULL" if self.of_registers else ""
-        statement = text(f"INSERT INTO {self.name} ({columns}) SELECT {values} {origin} {self.unless}")
+        origin = f"FROM (SELECT {_POINT_ID} AS point_id) AS r WHERE r.point_id IS NOT NULL"
+        statement = text(
+            f"INSERT INTO {self.name} (point_id, {columns}) SELECT r.point_id, {values} {origin} {self.unless}"
+        )
         restored = 0
         for row in rows:
-            restored += connection.execute(statement, row | {"organisation": organisation_id}).rowcount
+            restored += connection.execute(statement, row).rowcount
         return restored
 
 
@@ -173,6 +171,12 @@ AUDIT_TABLE = ArchivedTable(
         ("action", pa.string()),
         ("subject", pa.string()),
         ("detail", pa.json_()),
+        ("user_id", pa.int64()),
+        ("on_behalf_of", pa.string()),
+        ("address", pa.string()),
+        ("request_id", pa.string()),
+        ("number", pa.int64()),
+        ("hash", pa.binary()),
     ),
     "t.at >= CAST(:first AS timestamp) AT TIME ZONE 'UTC' AND t.at < CAST(:end AS timestamp) AT TIME ZONE 'UTC'",
     "t.id",

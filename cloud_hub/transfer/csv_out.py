@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from cloud_hub.calendar.days import instant_of_ms
 from cloud_hub.transfer.blocks import Amounts, Block, Column, Kind
+from cloud_hub.web.columns import harmless, instant_texts, number_texts
 
 CONTENT_TYPE = "text/csv; charset=utf-8"
 
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")
 _MINUTE_MS = 60_000
 
 
@@ -44,19 +44,9 @@ def _cells(column: Column, block: Block) -> list[str]:
     return _WRITERS[column.kind](values)
 
 
-def harmless(text: str) -> str:
-    """Return a text that no spreadsheet runs as a formula."""
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
-
-
 def _words(values: Sequence[str]) -> list[str]:
     known = {word: harmless(word) for word in set(values)}
     return [known[word] for word in values]
-
-
-def _instants(values: NDArray[np.int64]) -> list[str]:
-    texts: list[str] = np.datetime_as_string(values.astype("datetime64[ms]"), unit="ms").tolist()
-    return [f"{text}Z" for text in texts]
 
 
 def local_stamps(values: NDArray[np.int64], zone: ZoneInfo) -> list[str]:
@@ -74,11 +64,6 @@ def local_stamps(values: NDArray[np.int64], zone: ZoneInfo) -> list[str]:
 def _dates(values: NDArray[np.int32]) -> list[str]:
     texts: list[str] = np.datetime_as_string(values.astype("datetime64[D]")).tolist()
     return texts
-
-
-def _numbers(values: NDArray[np.float64]) -> list[str]:
-    # `repr` is the shortest text that reads back as the same float64.
-    return ["" if value != value else repr(value) for value in values.tolist()]  # noqa: PLR0124 - NaN, without a call each
 
 
 def _amounts(values: Amounts) -> list[str]:
@@ -105,9 +90,9 @@ def _counts(values: NDArray[np.integer[Any]]) -> list[str]:
 
 _WRITERS: dict[Kind, Callable[[Any], list[str]]] = {
     Kind.WORD: _words,
-    Kind.INSTANT: _instants,
+    Kind.INSTANT: instant_texts,
     Kind.DATE: _dates,
-    Kind.NUMBER: _numbers,
+    Kind.NUMBER: number_texts,
     Kind.AMOUNT: _amounts,
     Kind.SHARE: _shares,
     Kind.COUNT: _counts,

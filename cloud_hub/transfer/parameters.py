@@ -1,12 +1,8 @@
-"""Words of an order, from an address or a command line. Pure."""
+"""Words of an order, from a command line. Pure."""
 
 from datetime import UTC, date, datetime
-from enum import StrEnum
-from typing import TypeVar
 
 from cloud_hub.errors import Invalid
-
-Choice = TypeVar("Choice", bound=StrEnum)
 
 
 def parse_edge(text: str, name: str) -> date | datetime:
@@ -26,14 +22,3 @@ def parse_edge(text: str, name: str) -> date | datetime:
         f"{name} is {text!r}: write a date such as 2026-01-31, or an instant such as 2026-01-31T12:00:00Z "
         "(a '+' in an address is written %2B)"
     )
-
-
-def parse_choice(kind: type[Choice], text: str, name: str) -> Choice:
-    """Read one word of a closed list.
-
-    Raises: Invalid.
-    """
-    try:
-        return kind(text)
-    except ValueError:
-        raise Invalid(f"{name} is {text!r}: choose one of {', '.join(kind)}") from None

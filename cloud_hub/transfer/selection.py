@@ -1,17 +1,18 @@
 """What an export is about: which points, which time; and one view of the database for as long as it takes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Select, select, text
+from sqlalchemy import ColumnElement, select, text
 from sqlalchemy.orm import Session
 
 from cloud_hub.calendar.days import ms_of_instant, start_of_day
 from cloud_hub.errors import Invalid, NotFound
+from cloud_hub.organisations.models import Organisation
 from cloud_hub.registry import queries
-from cloud_hub.registry.models import Meter, Organisation, Point, Site
+from cloud_hub.registry.models import Meter, Point, Site
 from protocol.manifest import PointKind
 
 
@@ -26,7 +27,7 @@ class Selection:
     organisation: str | None = None
     """Its slug."""
     site: str | None = None
-    """Its slug."""
+    """Its slug, or `organisation:slug`."""
     meter_id: int | None = None
     meter: str | None = None
     """Its id at its controller."""
@@ -97,15 +98,14 @@ def choose_points(session: Session, selection: Selection, *, counters_only: bool
 
     Raises: NotFound when what is named does not exist, NothingSelected when nothing is left.
     """
-    _check_names(session, selection)
     query = (
         select(Point, Meter, Site, Organisation)
         .join(Meter, Meter.id == Point.meter_id)
         .join(Site, Site.id == Meter.site_id)
         .join(Organisation, Organisation.id == Site.organisation_id)
-        .order_by(Site.slug, Meter.controller_id, Meter.slug, Point.name)
+        .where(*_conditions(session, selection))
+        .order_by(Organisation.slug, Site.slug, Meter.controller_id, Meter.slug, Point.name)
     )
-    query = _narrow(query, selection)
     if counters_only:
         query = query.where(Point.kind == PointKind.COUNTER.value)
     chosen = [_chosen(point, meter, site, organisation) for point, meter, site, organisation in session.execute(query)]
@@ -115,33 +115,24 @@ def choose_points(session: Session, selection: Selection, *, counters_only: bool
     return chosen
 
 
-def _check_names(session: Session, selection: Selection) -> None:
+def _conditions(session: Session, selection: Selection) -> Iterator[ColumnElement[bool]]:
     if selection.organisation is not None:
         known = session.scalars(
             select(Organisation.id).where(Organisation.slug == selection.organisation)
         ).one_or_none()
         if known is None:
             raise NotFound(f"there is no organisation {selection.organisation!r}")
+        yield Organisation.id == known
     if selection.site is not None:
-        queries.get_site(session, selection.site)
+        yield Site.id == queries.get_site(session, selection.site).id
     if selection.meter_id is not None:
-        queries.get_meter(session, selection.meter_id)
+        yield Meter.id == queries.get_meter(session, selection.meter_id).id
+    if selection.meter is not None:
+        yield Meter.slug == selection.meter
     if selection.point_id is not None:
-        queries.get_point(session, selection.point_id)
-
-
-def _narrow(
-    query: Select[Point, Meter, Site, Organisation], selection: Selection
-) -> Select[Point, Meter, Site, Organisation]:
-    wanted = (
-        (Organisation.slug, selection.organisation),
-        (Site.slug, selection.site),
-        (Meter.id, selection.meter_id),
-        (Meter.slug, selection.meter),
-        (Point.id, selection.point_id),
-        (Point.name, selection.point),
-    )
-    return query.where(*(column == value for column, value in wanted if value is not None))
+        yield Point.id == queries.get_point(session, selection.point_id).id
+    if selection.point is not None:
+        yield Point.name == selection.point
 
 
 def _chosen(point: Point, meter: Meter, site: Site, organisation: Organisation) -> Chosen:

@@ -21,9 +21,10 @@ from transfer_factories import add_ledger_day, add_register_point, count_rows, i
 
 from cloud_hub.energy.model import Cause, IntervalQuality, Method
 from cloud_hub.registry.models import Point
-from cloud_hub.transfer.csv_out import format_micro, harmless, local_stamps
+from cloud_hub.transfer.csv_out import format_micro, local_stamps
 from cloud_hub.transfer.targets import Target
 from cloud_hub.transfer.windows import split_time
+from cloud_hub.web.columns import harmless
 from cloud_hub.work.compaction import compact
 from protocol.quality import Quality
 
@@ -124,12 +125,12 @@ def test_an_export_is_of_the_points_asked_for(client: FlaskClient, heater: list[
 
 
 REFUSED = [
-    ("readings?from=2026-01-01", 422, "to is missing"),
+    ("readings?from=2026-01-01", 422, "to: is missing"),
     ("readings?from=2026-01-02&to=2026-01-02", 422, "is not after from"),
-    ("readings?from=2026-01-02T00:00:00&to=2026-01-03", 422, "from is '2026-01-02T00:00:00': write a date"),
-    ("readings?from=2026-01-01&to=2026-01-02&format=xls", 422, "choose one of csv, parquet, espi"),
-    ("prices?from=2026-01-01&to=2026-01-02", 422, "choose one of readings, intervals, totals"),
-    ("totals?from=2026-01-01&to=2026-01-02&step=week", 422, "choose one of day, month"),
+    ("readings?from=2026-01-02T00:00:00&to=2026-01-03", 422, "from: is no edge of a range: write a date"),
+    ("readings?from=2026-01-01&to=2026-01-02&format=xls", 422, "format: input should be 'csv', 'parquet' or 'espi'"),
+    ("prices?from=2026-01-01&to=2026-01-02", 404, ""),
+    ("totals?from=2026-01-01&to=2026-01-02&step=week", 422, "step: input should be 'day' or 'month'"),
     ("totals?from=2026-01-01T00:00:00Z&to=2026-01-02", 422, "totals are of local days"),
     ("readings?from=2026-01-01&to=2026-01-02&format=espi", 422, "Green Button holds intervals"),
     ("readings?from=2026-01-01&to=2026-01-02&site=nowhere", 404, "there is no site 'nowhere'"),
@@ -154,17 +155,17 @@ def test_what_cannot_be_exported_is_said_before_the_first_byte(client: FlaskClie
 def test_an_export_gives_its_connection_back(
     client: FlaskClient,
     session: Session,
-    engine: Engine,
+    web_engine: Engine,
     is_read: bool,  # noqa: FBT001 - pytest gives it
 ) -> None:
     session.close()
     answer = client.get("/api/v1/export/readings?from=2026-10-25&to=2026-10-26")
-    assert pool_of(engine).checkedout() == 1
+    assert pool_of(web_engine).checkedout() == 1
     assert not is_read or answer.data
     answer.close()
-    assert pool_of(engine).checkedout() == 0
+    assert pool_of(web_engine).checkedout() == 0
     client.get("/api/v1/export/readings?from=2026-10-25&to=2026-10-26&site=nowhere")
-    assert pool_of(engine).checkedout() == 0
+    assert pool_of(web_engine).checkedout() == 0
 
 
 def test_an_export_is_of_one_moment(client: FlaskClient, session: Session, heater: list[Point]) -> None:
