@@ -11,11 +11,16 @@ from cloud_hub.errors import Invalid
 
 Model = TypeVar("Model", bound=BaseModel)
 
+DEPTH_MAX = 32
+"""How deep lists and objects of a body may stand in each other."""
+ERRORS_MAX = 20
+"""Places at fault that one refusal names."""
+
 
 class Document(BaseModel):
     """A part of a document: never changed, and without unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 def _refuse_float(given: object) -> object:
@@ -40,6 +45,7 @@ def parse_json(model: type[Model], body: bytes, what: str) -> Model:
     """
     try:
         given = json.loads(body, parse_float=Decimal, parse_constant=_refuse_constant)
+        _check_depth(given)
         _check_letters(given)
     except (ValueError, RecursionError) as error:
         raise Invalid(f"{what} is no JSON ({error}): send a JSON object") from error
@@ -54,7 +60,7 @@ def parse_document(model: type[Model], given: object, what: str) -> Model:
     try:
         return model.model_validate(given)
     except ValidationError as error:
-        raise Invalid(f"{what}: {_describe(error, model)}") from error
+        raise Invalid(f"{what}: {_describe(error, model)}", _pointers(error)) from error
 
 
 def to_json(document: BaseModel) -> dict[str, Any]:
@@ -73,8 +79,33 @@ def _check_letters(given: object) -> None:
     json.dumps(given, ensure_ascii=False, default=str).encode()
 
 
+def _check_depth(given: object) -> None:
+    """Refuse what nobody writes by hand or program, before anything walks into it.
+
+    Raises: ValueError.
+    """
+    level, depth = [given], 0
+    while level:
+        depth += 1
+        if depth > DEPTH_MAX:
+            raise ValueError(f"its lists and objects stand more than {DEPTH_MAX} deep in each other")
+        level = [
+            inner
+            for one in level
+            if isinstance(one, dict | list)
+            for inner in (one.values() if isinstance(one, dict) else one)
+        ]
+
+
 def _refuse_constant(name: str) -> object:
     raise ValueError(f"{name} is no number")
+
+
+def _pointers(error: ValidationError) -> list[tuple[str, str]]:
+    return [
+        ("/" + "/".join(str(key).replace("~", "~0").replace("/", "~1") for key in one["loc"]), one["msg"])
+        for one in error.errors(include_url=False, include_context=False, include_input=False)[:ERRORS_MAX]
+    ]
 
 
 def _describe(error: ValidationError, model: type[BaseModel]) -> str:

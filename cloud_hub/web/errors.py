@@ -1,6 +1,6 @@
 """Errors become answers, once and here: problem details (RFC 9457) under /api, pages elsewhere."""
 
-import json
+from collections.abc import Sequence
 from http import HTTPStatus
 
 import structlog
@@ -10,12 +10,15 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
 from cloud_hub.errors import Conflict, Forbidden, HubError, Invalid, NotFound
+from cloud_hub.web.etags import ChangedMeanwhile
+from cloud_hub.web.problems import answer_problem_json
 
 _STATUS: dict[type[HubError], HTTPStatus] = {
     NotFound: HTTPStatus.NOT_FOUND,
     Conflict: HTTPStatus.CONFLICT,
     Invalid: HTTPStatus.UNPROCESSABLE_ENTITY,
     Forbidden: HTTPStatus.FORBIDDEN,
+    ChangedMeanwhile: HTTPStatus.PRECONDITION_FAILED,
 }
 
 log = structlog.get_logger(__name__)
@@ -30,11 +33,10 @@ def register_error_handlers(app: Flask) -> None:
     app.register_error_handler(Exception, _answer_unexpected)
 
 
-def answer_problem(status: HTTPStatus, detail: str) -> BaseResponse:
+def answer_problem(status: HTTPStatus, detail: str, errors: Sequence[tuple[str, str]] = ()) -> BaseResponse:
     """Say what went wrong, as problem JSON or as a page."""
     if request.path.startswith("/api/"):
-        body = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail}
-        return Response(json.dumps(body), status, content_type="application/problem+json")
+        return answer_problem_json(status, detail, errors)
     if status is HTTPStatus.UNAUTHORIZED:
         return redirect(url_for("users.login", next=request.full_path.rstrip("?")))
     return Response(render_template("error.html", title=status.phrase, detail=detail), status)
@@ -44,7 +46,7 @@ def _answer_hub_error(error: HubError) -> BaseResponse:
     status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), None)
     if status is None:
         return _answer_unexpected(error)
-    return answer_problem(status, str(error))
+    return answer_problem(status, str(error), error.errors if isinstance(error, Invalid) else ())
 
 
 def _answer_http_error(error: HTTPException) -> BaseResponse:

@@ -3,11 +3,12 @@
 from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Annotated, Generic, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from cloud_hub.errors import Invalid
+from cloud_hub.web.documents import Document
 from cloud_hub.web.parameters import parse_whole
 
 LIMIT_DEFAULT = 100
@@ -45,6 +46,22 @@ class Page(Generic[Item]):
     next_key: str | None = None
 
 
+class ListQuery(Document):
+    """Which part of a list is wanted; lists with filters derive theirs from it."""
+
+    limit: Annotated[int, Field(ge=1, le=LIMIT_MAX)] = LIMIT_DEFAULT
+    cursor: Annotated[str, Field(max_length=500)] | None = None
+    """The `next_cursor` of the part before; left out at the beginning."""
+
+    @property
+    def window(self) -> Window:
+        """The same as what services take.
+
+        Raises: Invalid for a cursor that no list gave out.
+        """
+        return Window(self.limit, None if self.cursor is None else _decode(self.cursor))
+
+
 class PageOut(BaseModel, Generic[Item]):
     """A part of a list as the API answers it."""
 
@@ -76,9 +93,12 @@ def encode_cursor(key: str | None) -> str | None:
 
 def _decode(cursor: str) -> str:
     try:
-        return b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
+        key = b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
     except ValueError as error:
         raise _not_ours() from error
+    if "\0" in key:  # which no column of the database can be compared with
+        raise _not_ours()
+    return key
 
 
 def _not_ours() -> Invalid:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from flask import Flask, request
-from werkzeug.exceptions import BadRequest
-from werkzeug.routing import IntegerConverter, Map
+from werkzeug.exceptions import BadRequest, NotFound
+from werkzeug.routing import IntegerConverter, Map, ValidationError
 
 from cloud_hub.errors import Invalid
 
@@ -18,6 +18,14 @@ class _IdConverter(IntegerConverter):
 
     def __init__(self, url_map: Map) -> None:
         super().__init__(url_map, min=1, max=_ID_MAX)
+
+    def to_python(self, value: str) -> int:
+        """Read it. Werkzeug would answer a refusal with 405 where the address has other methods, too."""
+        try:
+            number: int = super().to_python(value)
+        except ValidationError as error:
+            raise NotFound from error
+        return number
 
 
 def install_parameters(app: Flask) -> None:

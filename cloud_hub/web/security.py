@@ -1,25 +1,47 @@
-"""Headers and cookies that keep a browser on our side."""
+"""Headers and cookies that keep a browser on our side, and addresses that are right behind a proxy."""
 
 from flask import Flask, Response, request
 from flask.sessions import SecureCookieSessionInterface
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 _CONTENT_POLICY = "default-src 'self'; base-uri 'none'; object-src 'none'; form-action 'self'; frame-ancestors 'none'"
+_COOKIE = "meterhaul"
+_TRANSPORT_POLICY = "max-age=31536000"
+"""A year. Without subdomains: we do not know what else lives there."""
 
 
 class _SessionCookie(SecureCookieSessionInterface):
-    """The session's cookie: `Secure` wherever the browser came by https."""
+    """The session's cookie: `Secure`, and bound to this very host, wherever the browser came by https."""
+
+    def get_cookie_name(self, app: Flask) -> str:  # noqa: ARG002 - Flask's signature
+        # With this prefix browsers refuse a cookie that a neighbouring host has set.
+        return f"__Host-{_COOKIE}" if came_by_https() else _COOKIE
+
+    def get_cookie_path(self, app: Flask) -> str:  # noqa: ARG002 - Flask's signature
+        return "/"
 
     def get_cookie_secure(self, app: Flask) -> bool:
-        # A proxy that ends TLS says so in this header. Whoever forges it only makes their own cookie stricter.
-        by_proxy = request.headers.get("X-Forwarded-Proto", "") == "https"
-        return request.is_secure or by_proxy or super().get_cookie_secure(app)
+        return came_by_https() or super().get_cookie_secure(app)
 
 
 def install_security(app: Flask) -> None:
     """Set the session cookie's attributes and the headers of every answer."""
-    app.config.update(SESSION_COOKIE_NAME="meterhaul", SESSION_COOKIE_HTTPONLY=True, SESSION_COOKIE_SAMESITE="Lax")
+    app.config.update(SESSION_COOKIE_HTTPONLY=True, SESSION_COOKIE_SAMESITE="Lax")
     app.session_interface = _SessionCookie()
     app.after_request(_add_headers)
+
+
+def trust_proxies(app: Flask, count: int) -> None:
+    """Believe what the last `count` proxies say of where a request came from; with 0, believe nobody."""
+    if count:
+        # ProxyFix takes the place of a method, as its documentation shows.
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count)  # type: ignore[method-assign]
+
+
+def came_by_https() -> bool:
+    """Say whether the browser spoke TLS, with us or with a proxy before us."""
+    # A proxy that ends TLS says so in this header. Whoever forges it only makes their own cookie stricter.
+    return request.is_secure or request.headers.get("X-Forwarded-Proto", "") == "https"
 
 
 def _add_headers(response: Response) -> Response:
@@ -29,6 +51,8 @@ def _add_headers(response: Response) -> Response:
         "Referrer-Policy": "same-origin",
         "Cross-Origin-Opener-Policy": "same-origin",
     }
+    if came_by_https():
+        headers["Strict-Transport-Security"] = _TRANSPORT_POLICY
     for name, value in headers.items():
         response.headers.setdefault(name, value)
     if request.endpoint != "static":

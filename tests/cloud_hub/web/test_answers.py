@@ -1,28 +1,45 @@
+from importlib.resources import files
+from typing import Any
+
 import pytest
 from browsing import EMAIL, form_token
-from flask import Flask
+from flask import Flask, url_for
 from flask.testing import FlaskClient
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from cloud_hub.access.guard import PUBLIC
 from cloud_hub.app import create_app
 from cloud_hub.db import create_engine
+from cloud_hub.web.operations import operations_of
 
 
-@pytest.mark.parametrize("path", ["/api/v1/sites", "/api/v1/points/1/series", "/api/v1/nothing"])
+@pytest.mark.parametrize("path", ["/api/v1/sites", "/api/v1/points/1/series", "/api/v1/meters/1/latest?fields=x"])
 def test_the_api_tells_strangers_to_log_in(stranger: FlaskClient, path: str) -> None:
     answer = stranger.get(path)
     assert answer.status_code == 401
     assert answer.content_type == "application/problem+json"
-    assert answer.json == {"type": "about:blank", "title": "Unauthorized", "status": 401, "detail": "Log in first."}
+    said = {"type": "/api/v1/problems#unauthorized", "title": "Unauthorized", "status": 401, "detail": "Log in first."}
+    assert answer.json is not None
+    assert said.items() <= answer.json.items()
 
 
-def test_every_route_but_the_listed_ones_needs_a_login(app: Flask, stranger: FlaskClient) -> None:
-    public = {"/login", "/health/live", "/health/ready"}
+def test_every_route_but_the_public_ones_needs_a_login(app: Flask, stranger: FlaskClient) -> None:
+    # Of routes that are operations, the permission says it; these are not, and serve whoever asks.
+    public = {"static", "health.live", "health.ready"}
+    operations = operations_of(app)
+    guarded = 0
     for rule in app.url_map.iter_rules():
-        if "GET" in (rule.methods or set()) and rule.endpoint != "static" and rule.rule not in public:
-            path = rule.rule.replace("<id:meter_id>", "1").replace("<id:point_id>", "1").replace("<slug>", "north")
-            assert stranger.get(path).status_code in {302, 401}, path
+        operation = operations.get(rule.endpoint)
+        is_public = rule.endpoint in public if operation is None else operation.permission == PUBLIC
+        if "GET" not in (rule.methods or set()) or is_public:
+            continue
+        guarded += 1
+        with app.test_request_context():
+            values: dict[str, Any] = dict.fromkeys(rule.arguments, 1)
+            path = url_for(rule.endpoint, **values)
+        assert stranger.get(path).status_code in {302, 401}, path
+    assert guarded > 50
 
 
 @pytest.mark.parametrize(
@@ -71,6 +88,35 @@ def test_pages_allow_nothing_from_elsewhere_and_are_not_kept(client: FlaskClient
     assert "style=" not in answer.text
 
 
+def test_texts_say_in_which_charset_they_are(client: FlaskClient) -> None:
+    paths = ["/", "/login", "/account", "/nothing", "/api/v1/docs", "/api/v1/sites", "/static/meterhaul.css"]
+    paths += [f"/static/{file.name}" for file in (files("cloud_hub") / "static").iterdir() if "." in file.name]
+    for path in paths:
+        with client.get(path) as answer:
+            kind = answer.headers["Content-Type"]
+        is_text = kind.startswith("text/") or "+xml" in kind
+        assert kind.endswith("; charset=utf-8") or not is_text, (path, kind)
+        assert is_text or kind == "application/json" or kind.startswith(("image/", "font/")), (path, kind)
+
+
+def test_every_page_behind_the_login_has_the_way_out(client: FlaskClient, app: Flask) -> None:
+    pages = [
+        operation.rule
+        for operation in operations_of(app).values()
+        if operation.is_page and operation.method == "GET" and operation.permission != PUBLIC
+    ]
+    plain = [rule for rule in pages if "<" not in rule]
+    assert len(plain) > 2
+    for path in plain:
+        answer = client.get(path)
+        assert answer.status_code == 200, path
+        assert 'action="/logout"' in answer.text, path
+    # Those that show one thing are made of the same frame.
+    for page in (files("cloud_hub") / "templates").rglob("*.html"):  # type: ignore[attr-defined]  # it is a Path
+        if not page.name.startswith("_") and page.name != "base.html":
+            assert page.read_text().startswith('{% extends "base.html" %}'), page.name
+
+
 def test_what_a_person_typed_comes_back_as_text(stranger: FlaskClient) -> None:
     token = form_token(stranger)
     form = {"email": '"><script>x</script>', "password": "p", "next": '"><b>', "csrf_token": token}
@@ -97,7 +143,7 @@ def test_without_a_database_pages_and_api_say_so_and_the_process_lives() -> None
     engine = create_engine("postgresql://nobody:secret@127.0.0.1:1/nothing")
     client = create_app(b"k" * 32, engine).test_client()
     with client.session_transaction() as cookie:
-        cookie["user"], cookie["proof"] = 1, "x"
+        cookie["login"] = "x"
     assert client.get("/health/live").status_code == 200
     ready = client.get("/health/ready")
     assert ready.status_code == 503

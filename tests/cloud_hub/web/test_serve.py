@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
+from raw_http import LIVE, ambiguous, send_raw
 from served_hub import ServedHub
 
 from cloud_hub.errors import DatabaseUnreachable, HubError, NotMigrated, SettingsError
@@ -37,6 +38,15 @@ def test_pages_are_served_and_a_stop_leaves_no_process(served: ServedHub) -> Non
     assert served.end() == 0
     assert not any(worker.is_running() for worker in workers)
     assert b"Traceback" not in served.log_file.read_bytes()
+
+
+def test_a_message_ends_where_its_chunks_do_whatever_its_length_says(served: ServedHub) -> None:
+    assert send_raw(served.port, LIVE) == [200]
+    body = b'{"email": "nobody@example.org", "password": "correct horse battery"}'
+    for length in (3, len(body) + 400):
+        # Read by its chunks it is a login that is wrong (401), read by its length no JSON (422), or never whole.
+        statuses = send_raw(served.port, ambiguous(body, LIVE, path="/api/v1/auth/token", length=length))
+        assert statuses in ([401, 200], [401], [400]), length
 
 
 def test_a_stop_does_not_wait_for_a_browser_that_keeps_its_connection(served: ServedHub) -> None:
