@@ -2,10 +2,11 @@ import pytest
 from browsing import EMAIL, PASSWORD, form_token, log_in
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from cloud_hub.users.backoff import FREE_ATTEMPTS
-from cloud_hub.users.passwords import hash_password
+from cloud_hub.users.attempts import FREE_ATTEMPTS
+from cloud_hub.users.password_changes import change_password
 from cloud_hub.users.service import AccountExists, InvalidAccount, create_admin, find_user_by_email
 
 
@@ -64,9 +65,16 @@ def test_a_new_password_ends_older_sessions(client: FlaskClient, session: Sessio
     assert client.get("/").status_code == 200
     user = find_user_by_email(session, EMAIL)
     assert user is not None
-    user.password_hash = hash_password("another password")
+    change_password(session, user, "another password", keep_session=None, how="test")
     session.commit()
     assert client.get("/").status_code == 302
+
+
+def test_a_disabled_person_is_out_and_stays_out(client: FlaskClient, app: Flask, session: Session) -> None:
+    session.execute(text("UPDATE users SET disabled_at = now()"))
+    session.commit()
+    assert client.get("/").status_code == 302
+    assert log_in(app.test_client()).status_code == 401
 
 
 def test_a_removed_user_is_out(client: FlaskClient, session: Session) -> None:
@@ -95,16 +103,40 @@ def test_the_token_changes_with_the_login(client: FlaskClient, app: Flask) -> No
     assert form_token(browser) != before
 
 
-@pytest.mark.parametrize(
-    ("headers", "secure"), [({}, False), ({"X-Forwarded-Proto": "https"}, True), ({"X-Forwarded-Proto": "http"}, False)]
-)
-def test_the_cookie_is_closed_to_scripts_and_secure_over_https(
-    stranger: FlaskClient, headers: dict[str, str], *, secure: bool
+@pytest.mark.parametrize("headers", [{}, {"X-Forwarded-Proto": "https"}, {"X-Forwarded-Proto": "http"}], ids=str)
+def test_the_cookie_is_closed_to_scripts_and_bound_to_this_host_over_https(
+    stranger: FlaskClient, headers: dict[str, str]
 ) -> None:
-    cookie = stranger.get("/login", headers=headers).headers["Set-Cookie"]
+    answer = stranger.get("/login", headers=headers)
+    cookie, is_https = answer.headers["Set-Cookie"], headers.get("X-Forwarded-Proto") == "https"
     assert "HttpOnly" in cookie
     assert "SameSite=Lax" in cookie
-    assert ("Secure" in cookie) is secure
+    assert "Path=/" in cookie
+    assert "Domain" not in cookie
+    assert ("Secure" in cookie) is is_https
+    assert cookie.startswith("__Host-meterhaul=" if is_https else "meterhaul=")
+    assert ("Strict-Transport-Security" in answer.headers) is is_https
+
+
+def test_a_login_over_https_goes_on_over_https(app: Flask, client: FlaskClient) -> None:
+    del client
+    browser, https = app.test_client(), {"base_url": "https://hub.example"}
+    browser.get("/login", **https)
+    with browser.session_transaction(**https) as cookie:
+        form = {"email": EMAIL, "password": PASSWORD, "csrf_token": cookie["csrf"]}
+    assert browser.post("/login", data=form, **https).status_code == 303
+    assert browser.get("/", **https).status_code == 200
+
+
+def test_a_new_hub_has_no_account(session: Session) -> None:
+    assert session.scalar(text("SELECT count(*) FROM users")) == 0
+
+
+def test_a_password_does_not_grow_old(client: FlaskClient, app: Flask, session: Session) -> None:
+    del client
+    session.execute(text("UPDATE users SET created_at = created_at - interval '20 years'"))
+    session.commit()
+    assert log_in(app.test_client()).location == "/"
 
 
 def test_an_address_has_one_account(session: Session) -> None:
