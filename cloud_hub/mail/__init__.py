@@ -1,0 +1,1 @@
+"""Letters by e-mail: written into an outbox with the deed that they tell of, sent by `work`."""
