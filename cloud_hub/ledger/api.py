@@ -1,13 +1,16 @@
 """The ledger as JSON: what registers counted, how well that is known, and since when."""
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC
 from decimal import Decimal
+from http import HTTPStatus
 from zoneinfo import ZoneInfo
 
-from flask import Blueprint, Response, request
+from flask import Response
 from sqlalchemy.orm import Session
 
+from cloud_hub.access import routes
+from cloud_hub.access.permissions import Permission
 from cloud_hub.calendar.days import local_date, ms_of_instant
 from cloud_hub.energy.model import MICRO, Cause, IntervalQuality, Method
 from cloud_hub.errors import Invalid
@@ -17,25 +20,26 @@ from cloud_hub.ledger.registers import ensure_registers, list_registers
 from cloud_hub.ledger.schemas import (
     FindingOut,
     FindingsOut,
+    FindingsQuery,
+    IntervalsField,
     IntervalsOut,
+    IntervalsQuery,
     TotalOut,
     TotalsOut,
     VersionOut,
     VersionsOut,
+    VersionsQuery,
 )
 from cloud_hub.ledger.totals import Total, Version
 from cloud_hub.ledger.versions import LedgerColumns, read_ledger
 from cloud_hub.registry import queries
 from cloud_hub.registry.models import Meter, Point
+from cloud_hub.web.columns import MEDIA_TYPES, Column, Format, Kind, answer_columns, wanted_format
 from cloud_hub.web.database import request_session
-from cloud_hub.web.json import answer_json
-from cloud_hub.web.parameters import parse_instant
+from cloud_hub.web.json import answer_sparse
+from cloud_hub.web.ranges import DayRange
 
-DAYS_MAX = 400
-"""Of intervals that one request may ask for: a year, and some."""
-YEARS_MAX = 100
-
-api = Blueprint("ledger_api", __name__, url_prefix="/api/v1")
+api = routes.api("ledger_api", tag="Ledger")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,85 +69,71 @@ def find_register(session: Session, point_id: int) -> Asked:
     return Asked(point, meter, records[-1].unit, zone)
 
 
-@api.get("/points/<id:point_id>/intervals")
-def get_intervals(point_id: int) -> Response:
+@api.get(
+    "/points/<id:point_id>/intervals",
+    permission=Permission.ENERGY_READ,
+    query=IntervalsQuery,
+    answer=IntervalsOut,
+    media=tuple(MEDIA_TYPES.values()),
+    problems=(HTTPStatus.NOT_ACCEPTABLE,),
+)
+def get_intervals(point_id: int, query: IntervalsQuery) -> Response:
     """Return a register's intervals that begin in `[from, to)`, as known now or at `as_known_at`."""
-    start, end = _wanted_range(timedelta(days=DAYS_MAX))
-    known = parse_instant(request.args, "as_known_at") if "as_known_at" in request.args else None
+    form = wanted_format(query.format)
     session = request_session()
     asked = find_register(session, point_id)
-    first, last = local_date(start, asked.zone), local_date(end, asked.zone)
-    columns = read_ledger(session, [point_id], first, last, known)[point_id]
-    begins_inside = (columns.start_ms >= ms_of_instant(start)) & (columns.start_ms < ms_of_instant(end))
-    return answer_json(_intervals_out(asked, columns.take(begins_inside)))
+    first, last = local_date(query.start, asked.zone), local_date(query.end, asked.zone)
+    known = read_ledger(session, [point_id], first, last, query.as_known_at)[point_id]
+    begins_inside = (known.start_ms >= ms_of_instant(query.start)) & (known.start_ms < ms_of_instant(query.end))
+    columns = _columns(known.take(begins_inside))
+    if form is Format.JSON:
+        values = {column.name: column.values for column in columns}
+        answer = IntervalsOut.model_validate({"point_id": point_id, "unit": asked.unit} | values)
+        wanted = set(query.fields or IntervalsField)
+        return answer_sparse(answer, {field.value for field in IntervalsField if field not in wanted})
+    about = {"point": str(point_id), "name": asked.point.name, "unit": asked.unit}
+    wanted_columns = [column for column in columns if column.name in (query.fields or IntervalsField)]
+    return answer_columns(form, wanted_columns, about, file_name=f"intervals-{point_id}")
 
 
-@api.get("/points/<id:point_id>/intervals/versions")
-def list_versions(point_id: int) -> Response:
+@api.get(
+    "/points/<id:point_id>/intervals/versions",
+    permission=Permission.ENERGY_READ,
+    query=VersionsQuery,
+    answer=VersionsOut,
+)
+def list_versions(point_id: int, query: VersionsQuery) -> VersionsOut:
     """List what the interval that holds the instant `at` was known to be, oldest first."""
-    at = parse_instant(request.args, "at")
     session = request_session()
     asked = find_register(session, point_id)
-    items = [_version_out(version) for version in totals.list_versions(session, point_id, at)]
-    return answer_json(VersionsOut(point_id=point_id, unit=asked.unit, items=items))
+    items = [_version_out(version) for version in totals.list_versions(session, point_id, query.at)]
+    return VersionsOut(point_id=point_id, unit=asked.unit, items=items)
 
 
-@api.get("/points/<id:point_id>/days")
-def list_days(point_id: int) -> Response:
+@api.get("/points/<id:point_id>/days", permission=Permission.ENERGY_READ, query=DayRange, answer=TotalsOut)
+def list_days(point_id: int, query: DayRange) -> TotalsOut:
     """List the local days of a register in `[from, to)`."""
-    first, last = _wanted_days()
     session = request_session()
     asked = find_register(session, point_id)
-    return _answer_totals(asked, totals.list_days(session, [point_id], first, last))
+    return _totals_out(asked, totals.list_days(session, [point_id], query.start, query.last))
 
 
-@api.get("/points/<id:point_id>/months")
-def list_months(point_id: int) -> Response:
+@api.get("/points/<id:point_id>/months", permission=Permission.ENERGY_READ, query=DayRange, answer=TotalsOut)
+def list_months(point_id: int, query: DayRange) -> TotalsOut:
     """List the months of a register that begin in `[from, to)`."""
-    first, last = _wanted_days()
     session = request_session()
     asked = find_register(session, point_id)
-    return _answer_totals(asked, totals.list_months(session, [point_id], first, last))
+    return _totals_out(asked, totals.list_months(session, [point_id], query.start, query.last))
 
 
-@api.get("/points/<id:point_id>/findings")
-def list_findings(point_id: int) -> Response:
+@api.get("/points/<id:point_id>/findings", permission=Permission.ENERGY_READ, query=FindingsQuery, answer=FindingsOut)
+def list_findings(point_id: int, query: FindingsQuery) -> FindingsOut:
     """List what happened to a register in `[from, to)`."""
-    start, end = _wanted_range(timedelta(days=366 * YEARS_MAX))
-    session = request_session()
-    queries.get_point(session, point_id)
-    found = findings.list_findings(session, point_id, start, end)
-    return answer_json(FindingsOut(items=[FindingOut.model_validate(one) for one in found]))
+    found = findings.list_findings(request_session(), point_id, query.start, query.end, query.kind)
+    return FindingsOut(items=[FindingOut.model_validate(one) for one in found])
 
 
-def _wanted_range(longest: timedelta) -> tuple[datetime, datetime]:
-    start, end = parse_instant(request.args, "from"), parse_instant(request.args, "to")
-    if end <= start:
-        raise Invalid("to is not after from: a range of time begins at from and ends before to")
-    if end - start > longest:
-        raise Invalid(f"the range is longer than {longest.days} days: ask for less at once")
-    return start, end
-
-
-def _wanted_days() -> tuple[date, date]:
-    """Read two local dates; the second is not part of the range. Returns first and last day."""
-    first, end = _parse_date("from"), _parse_date("to")
-    if end <= first:
-        raise Invalid("to is not after from: a range of days begins with from and ends before to")
-    if (end - first).days > 366 * YEARS_MAX:
-        raise Invalid(f"the range is longer than {YEARS_MAX} years: ask for less at once")
-    return first, end - timedelta(days=1)
-
-
-def _parse_date(name: str) -> date:
-    given = request.args.get(name, "")
-    try:
-        return date.fromisoformat(given)
-    except ValueError as error:
-        raise Invalid(f"{name} is {given!r}: send a date such as 2026-01-31") from error
-
-
-def _answer_totals(asked: Asked, found: list[Total]) -> Response:
+def _totals_out(asked: Asked, found: list[Total]) -> TotalsOut:
     items = [
         TotalOut(
             first_day=one.first_day,
@@ -155,41 +145,46 @@ def _answer_totals(asked: Asked, found: list[Total]) -> Response:
         )
         for one in found
     ]
-    return answer_json(TotalsOut(point_id=asked.point.id, unit=asked.unit, items=items))
+    return TotalsOut(point_id=asked.point.id, unit=asked.unit, items=items)
 
 
-def _intervals_out(asked: Asked, columns: LedgerColumns) -> IntervalsOut:
-    qualities = [IntervalQuality(code) for code in columns.qualities.tolist()]
-    causes = {code: _cause_names(code) for code in set(columns.causes.tolist())}
-    return IntervalsOut(
-        point_id=asked.point.id,
-        unit=asked.unit,
-        start=columns.start_ms.tolist(),
-        end=columns.end_ms.tolist(),
-        amount=[_known(*pair) for pair in zip(columns.amounts_micro.tolist(), qualities, strict=True)],
-        registered=[_known(*pair) for pair in zip(columns.registered_micro.tolist(), qualities, strict=True)],
-        quality=[quality.name.lower() for quality in qualities],
-        completeness=(columns.completenesses / 1000).tolist(),
-        causes=[causes[code] for code in columns.causes.tolist()],
-        method=[Method(code).name.lower() for code in columns.methods.tolist()],
-        known_at=(columns.known_us // 1000).tolist(),
+def _columns(known: LedgerColumns) -> list[Column]:
+    qualities = [IntervalQuality(code) for code in known.qualities.tolist()]
+    causes = {code: _cause_names(code) for code in set(known.causes.tolist())}
+    methods = {code: Method(code).name.lower() for code in set(known.methods.tolist())}
+    amounts, registered = (
+        [_known(*pair) for pair in zip(column.tolist(), qualities, strict=True)]
+        for column in (known.amounts_micro, known.registered_micro)
     )
+    return [
+        Column(IntervalsField.START, Kind.INSTANT, known.start_ms.tolist()),
+        Column(IntervalsField.END, Kind.INSTANT, known.end_ms.tolist()),
+        Column(IntervalsField.AMOUNT, Kind.AMOUNT, amounts),
+        Column(IntervalsField.REGISTERED, Kind.AMOUNT, registered),
+        Column(IntervalsField.QUALITY, Kind.WORD, [quality.name.lower() for quality in qualities]),
+        Column(IntervalsField.COMPLETENESS, Kind.NUMBER, (known.completenesses / 1000).tolist()),
+        Column(IntervalsField.CAUSES, Kind.WORDS, [causes[code] for code in known.causes.tolist()]),
+        Column(IntervalsField.METHOD, Kind.WORD, [methods[code] for code in known.methods.tolist()]),
+        Column(IntervalsField.KNOWN_AT, Kind.INSTANT, (known.known_us // 1000).tolist()),
+    ]
 
 
 def _version_out(version: Version) -> VersionOut:
     quality = IntervalQuality(version.quality)
-    return VersionOut(
-        start=version.start_at,
-        end=version.end_at,
-        amount=_known(version.amount_micro, quality),
-        registered=_known(version.registered_micro, quality),
-        quality=quality.name.lower(),
-        completeness=version.completeness / 1000,
-        causes=_cause_names(version.causes),
-        method=Method(version.method).name.lower(),
-        calculation=version.calculation,
-        known_from=version.known_from.astimezone(UTC),
-        known_until=version.known_until,
+    return VersionOut.model_validate(
+        {
+            "start": version.start_at,
+            "end": version.end_at,
+            "amount": _known(version.amount_micro, quality),
+            "registered": _known(version.registered_micro, quality),
+            "quality": quality.name.lower(),
+            "completeness": version.completeness / 1000,
+            "causes": _cause_names(version.causes),
+            "method": Method(version.method).name.lower(),
+            "calculation": version.calculation,
+            "known_from": version.known_from.astimezone(UTC),
+            "known_until": version.known_until,
+        }
     )
 
 

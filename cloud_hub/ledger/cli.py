@@ -9,7 +9,7 @@ from cloud_hub.errors import Invalid
 from cloud_hub.settings import HubSettings
 
 if TYPE_CHECKING:  # a command loads what it needs, when it runs
-    from cloud_hub.registry.models import Organisation
+    from cloud_hub.organisations.models import Organisation
 
 _KEPT = {"readings": "readings_kept_days", "ledger": "ledger_kept_days", "audit": "audit_kept_days"}
 _FOR_EVER = "forever"

@@ -15,7 +15,8 @@ from cloud_hub.ledger import dirty
 from cloud_hub.ledger.models import LedgerEdit
 from cloud_hub.ledger.registers import ensure_registers, list_registers
 from cloud_hub.ledger.trail import instant_text, note_deed
-from cloud_hub.registry.models import Meter, Organisation, Point, Site
+from cloud_hub.organisations.models import Organisation
+from cloud_hub.registry.models import Meter, Point, Site
 from cloud_hub.registry.queries import get_meter, get_point
 
 DAYS_MAX = 366

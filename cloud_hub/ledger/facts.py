@@ -15,7 +15,8 @@ from cloud_hub.energy.model import Direction, Edit, Exchange, Int64s, Register
 from cloud_hub.energy.rules import Override, Ruleset, load_ruleset
 from cloud_hub.ledger.models import LedgerEdit, MeterExchange, RegisterRecord, SuspectSpan, ValidationSetting
 from cloud_hub.ledger.registers import ensure_registers
-from cloud_hub.registry.models import Meter, Organisation, Point, Site
+from cloud_hub.organisations.models import Organisation
+from cloud_hub.registry.models import Meter, Point, Site
 from protocol.errors import ProtocolError
 from protocol.library import get_profile
 

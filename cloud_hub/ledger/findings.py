@@ -89,11 +89,15 @@ def add_findings(session: Session, findings: Sequence[tuple[int, Finding]]) -> N
     )
 
 
-def list_findings(session: Session, point_id: int, start: datetime, end: datetime) -> list[LedgerFinding]:
-    """List what happened to a register in `[start, end)`, oldest first."""
+def list_findings(
+    session: Session, point_id: int, start: datetime, end: datetime, kind: FindingKind | None = None
+) -> list[LedgerFinding]:
+    """List what happened to a register in `[start, end)`, oldest first; of one kind, when one is named."""
     query = select(LedgerFinding).where(
         LedgerFinding.point_id == point_id, LedgerFinding.from_at < end, LedgerFinding.to_at >= start
     )
+    if kind is not None:
+        query = query.where(LedgerFinding.kind == kind.value)
     return list(session.scalars(query.order_by(LedgerFinding.from_at, LedgerFinding.kind)))
 
 

@@ -25,12 +25,14 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from cloud_hub.db import Base
+from cloud_hub.tenancy.rows import ALL, CHANGE, of_organisation, through
 
 
 class RegisterRecord(Base):
     """How a point's register is to be read, for a period of time. Never changed: a correction withdraws it."""
 
     __tablename__ = "registers"
+    tenancy = through("points", "point_id", web=CHANGE)
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     point_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("points.id"), index=True)
@@ -60,6 +62,7 @@ class MeterExchange(Base):
     """A register that was replaced by another, both read at that moment, before `scale`."""
 
     __tablename__ = "meter_exchanges"
+    tenancy = through("points", "point_id", web=CHANGE)
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     point_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("points.id"), index=True)
@@ -77,6 +80,7 @@ class Dirty(Base):
     """A stretch of a meter's time in which something has changed. Added with the change, gone when recomputed."""
 
     __tablename__ = "ledger_dirty"
+    tenancy = through("meters", "meter_id", web=ALL)
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     meter_id: Mapped[int] = mapped_column(BigInteger, index=True)
@@ -96,6 +100,7 @@ class LedgerDay(Base):
     """
 
     __tablename__ = "ledger_days"
+    tenancy = through("points", "point_id", web=ALL)
     __table_args__ = ({"postgresql_with": {"fillfactor": "70"}},)
 
     start_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
@@ -144,6 +149,7 @@ ledger_superseded = Table(
     Column("method", SmallInteger, nullable=False),
     Column("calculation", SmallInteger, nullable=False),
     Index(None, "point_id", "start_at"),
+    info={"tenancy": through("points", "point_id", web=ALL)},
 )
 """What an interval was known to be before. Only ever added to."""
 
@@ -152,6 +158,7 @@ class LedgerMonth(Base):
     """The sum of a register's days of one local month."""
 
     __tablename__ = "ledger_months"
+    tenancy = through("points", "point_id", web=ALL)
 
     point_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     month: Mapped[date] = mapped_column(Date, primary_key=True)
@@ -169,6 +176,7 @@ class LedgerFinding(Base):
     """Something that happened to a register, under its name."""
 
     __tablename__ = "ledger_findings"
+    tenancy = through("points", "point_id", web=ALL)
     __table_args__ = (UniqueConstraint("point_id", "kind", "from_at"),)
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
@@ -185,6 +193,7 @@ class LedgerEdit(Base):
     """An amount that a person put in place of what was computed. Never changed but to be undone."""
 
     __tablename__ = "ledger_edits"
+    tenancy = through("points", "point_id", web=CHANGE)
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     point_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("points.id"), index=True)
@@ -205,6 +214,7 @@ class SuspectSpan(Base):
     """Readings of a meter that are kept, and counted nowhere until a person has judged them."""
 
     __tablename__ = "suspect_spans"
+    tenancy = through("meters", "meter_id", web=CHANGE)
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     meter_id: Mapped[int] = mapped_column(BigInteger, index=True)
@@ -227,6 +237,7 @@ class ValidationSetting(Base):
     """What an organisation wants of one validation rule for one kind of meter, over the usual."""
 
     __tablename__ = "validation_settings"
+    tenancy = of_organisation()
 
     organisation_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("organisations.id"), primary_key=True)
     meter_kind: Mapped[str] = mapped_column(Text, primary_key=True)

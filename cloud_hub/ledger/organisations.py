@@ -12,7 +12,8 @@ from cloud_hub.energy.rules import Override, check_override
 from cloud_hub.errors import Invalid, NotFound
 from cloud_hub.ledger.models import ValidationSetting
 from cloud_hub.ledger.rebuild import rebuild_meters
-from cloud_hub.registry.models import Meter, Organisation, Site
+from cloud_hub.organisations.models import Organisation
+from cloud_hub.registry.models import Meter, Site
 
 INTERVALS_S = (300, 900, 1800, 3600)
 KEPT_DAYS = ("readings_kept_days", "ledger_kept_days", "audit_kept_days")

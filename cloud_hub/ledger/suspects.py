@@ -11,6 +11,8 @@ from cloud_hub.errors import Conflict, NotFound
 from cloud_hub.ledger import dirty
 from cloud_hub.ledger.models import SuspectSpan
 from cloud_hub.ledger.trail import instant_text, note_deed
+from cloud_hub.organisations.models import Organisation
+from cloud_hub.registry.models import Meter
 from cloud_hub.registry.queries import get_meter
 from cloud_hub.web.pagination import Page, Window, cut
 
@@ -24,11 +26,26 @@ class Resolution(StrEnum):
     """They are kept, and never count."""
 
 
-def list_suspects(session: Session, window: Window, meter_id: int | None = None) -> Page[SuspectSpan]:
-    """List what waits for judgement, oldest note first; of one meter, when one is named."""
-    query = select(SuspectSpan).where(SuspectSpan.resolved_at.is_(None), SuspectSpan.id > window.after_id)
-    if meter_id is not None:
-        query = query.where(SuspectSpan.meter_id == meter_id)
+def list_suspects(
+    session: Session,
+    window: Window,
+    meter_id: int | None = None,
+    *,
+    site_id: int | None = None,
+    organisation_id: int | None = None,
+) -> Page[SuspectSpan]:
+    """List what waits for judgement, oldest note first.
+
+    Of one meter, of one site, or of an organisation and those below it, when so asked.
+    """
+    # By way of their meters, whose rows say whose they are.
+    query = select(SuspectSpan).join(Meter, Meter.id == SuspectSpan.meter_id)
+    query = query.where(SuspectSpan.resolved_at.is_(None), SuspectSpan.id > window.after_id)
+    if organisation_id is not None:
+        query = query.join(Organisation, Organisation.id == Meter.organisation_id)
+        query = query.where(Organisation.lineage.contains([organisation_id]))
+    wanted = ((Meter.id, meter_id), (Meter.site_id, site_id))
+    query = query.where(*(column == value for column, value in wanted if value is not None))
     spans = session.scalars(query.order_by(SuspectSpan.id).limit(window.limit + 1)).all()
     return cut(spans, window, lambda span: span.id)
 

@@ -1,6 +1,9 @@
-"""The tables of what exists: sites, controllers, meters, points, and the layouts that order points into columns."""
+"""The tables of what exists: sites, controllers, buses, meters, points, and the layouts that order points into columns.
 
-from datetime import date, datetime
+What became of them in time is in `history_models`.
+"""
+
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -8,9 +11,9 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     CheckConstraint,
-    Date,
     DateTime,
     Double,
+    FetchedValue,
     ForeignKey,
     ForeignKeyConstraint,
     Identity,
@@ -25,6 +28,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from cloud_hub.db import Base
+from cloud_hub.tenancy.rows import ALL, CHANGE, of_organisation, of_site, through
 
 
 class MeterRole(StrEnum):
@@ -42,38 +46,53 @@ class MeterRole(StrEnum):
     OTHER = "other"
 
 
-class Organisation(Base):
-    """Whose sites they are, and how it wants them counted and kept."""
+class LifeCycle(StrEnum):
+    """Where in its life a site, a controller or a meter is; `life_cycle.py` says what may follow what."""
 
-    __tablename__ = "organisations"
-    __table_args__ = (CheckConstraint("interval_s IN (300, 900, 1800, 3600)", name="interval"),)
+    PLANNED = "planned"
+    COMMISSIONED = "commissioned"
+    IN_SERVICE = "in_service"
+    REPLACED = "replaced"
+    """Of meters only: another one measures in its place."""
+    RETIRED = "retired"
 
-    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
-    slug: Mapped[str] = mapped_column(Text, unique=True)
-    name: Mapped[str] = mapped_column(Text)
-    interval_s: Mapped[int] = mapped_column(Integer, server_default="1800")
-    """Length of an interval of its ledger, in seconds."""
-    readings_kept_days: Mapped[int | None] = mapped_column(Integer)
-    """How long raw readings are kept; None for ever, as in the next two."""
-    ledger_kept_days: Mapped[int | None] = mapped_column(Integer)
-    audit_kept_days: Mapped[int | None] = mapped_column(Integer)
-    readings_from: Mapped[date | None] = mapped_column(Date)
-    """Closed readings before this UTC day were dropped: what came of them cannot be computed again."""
-    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+def _state(*words: LifeCycle) -> CheckConstraint:
+    return CheckConstraint(f"state IN ({', '.join(repr(word.value) for word in words)})", name="state")
+
+
+_WITHOUT_REPLACED = [word for word in LifeCycle if word is not LifeCycle.REPLACED]
 
 
 class Site(Base):
     """A place with meters."""
 
     __tablename__ = "sites"
+    tenancy = of_site(site="id", web=CHANGE)
+    __table_args__ = (
+        UniqueConstraint("organisation_id", "slug"),
+        UniqueConstraint("id", "organisation_id"),
+        _state(*_WITHOUT_REPLACED),
+        Index(None, "tags", postgresql_using="gin"),
+    )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     organisation_id: Mapped[int] = mapped_column(
         BigInteger, ForeignKey("organisations.id"), server_default="1", index=True
     )
-    slug: Mapped[str] = mapped_column(Text, unique=True)
+    slug: Mapped[str] = mapped_column(Text)
+    """Unique within its organisation."""
     name: Mapped[str] = mapped_column(Text)
     time_zone: Mapped[str] = mapped_column(Text, server_default="UTC")
+    address: Mapped[dict[str, str]] = mapped_column(JSONB, server_default="{}")
+    """A `cloud_hub.registry.schemas.Address`, without what is empty."""
+    latitude: Mapped[float | None] = mapped_column(Double)
+    """Degrees in WGS 84; both or none."""
+    longitude: Mapped[float | None] = mapped_column(Double)
+    tags: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}")
+    """In order, each once."""
+    state: Mapped[str] = mapped_column(Text, server_default=LifeCycle.IN_SERVICE)
+    """A word of `LifeCycle`."""
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
 
 
@@ -81,9 +100,18 @@ class Controller(Base):
     """One agent: who it is, and what it last said of itself."""
 
     __tablename__ = "controllers"
+    tenancy = of_site(web=CHANGE)
+    __table_args__ = (
+        ForeignKeyConstraint(["site_id", "organisation_id"], ["sites.id", "sites.organisation_id"], onupdate="CASCADE"),
+        _state(*_WITHOUT_REPLACED),
+    )
 
     id: Mapped[str] = mapped_column(Text, primary_key=True)
+    label: Mapped[str] = mapped_column(Text, server_default="")
     site_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("sites.id"), index=True)
+    organisation_id: Mapped[int] = mapped_column(BigInteger, FetchedValue(), server_onupdate=FetchedValue(), index=True)
+    """Its site's, kept so by the database."""
+    state: Mapped[str] = mapped_column(Text, server_default=LifeCycle.IN_SERVICE)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     last_seen_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     """By the hub's clock, to about ten seconds."""
@@ -103,6 +131,7 @@ class ControllerReply(Base):
     """What a controller answered to an order: a command or a configuration."""
 
     __tablename__ = "controller_replies"
+    tenancy = through("controllers", "controller_id")
     __table_args__ = (
         UniqueConstraint("controller_id", "digest"),
         Index(None, "controller_id", "received_at"),
@@ -123,17 +152,40 @@ class ControllerReply(Base):
     digest: Mapped[bytes] = mapped_column(LargeBinary)
 
 
+class Bus(Base):
+    """One line of a controller to meters: a serial port, a gateway, a meter on the network."""
+
+    __tablename__ = "buses"
+    tenancy = through("controllers", "controller_id", web=ALL)
+    __table_args__ = (UniqueConstraint("controller_id", "slug"), UniqueConstraint("id", "controller_id"))
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    controller_id: Mapped[str] = mapped_column(Text, ForeignKey("controllers.id"))
+    slug: Mapped[str] = mapped_column(Text)
+    """Its id in the controller's configuration."""
+    line: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    """A `protocol.line_config.LineConfig` without its id and without what is as usual."""
+
+
 class Meter(Base):
-    """One meter behind one controller."""
+    """One place where something is measured, behind one controller: its devices come and go, its history stays."""
 
     __tablename__ = "meters"
-    __table_args__ = (UniqueConstraint("controller_id", "slug"),)
+    tenancy = of_site(web=CHANGE)
+    __table_args__ = (
+        UniqueConstraint("controller_id", "slug"),
+        ForeignKeyConstraint(["site_id", "organisation_id"], ["sites.id", "sites.organisation_id"], onupdate="CASCADE"),
+        ForeignKeyConstraint(["bus_id", "controller_id"], ["buses.id", "buses.controller_id"]),
+        _state(*LifeCycle),
+    )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     controller_id: Mapped[str] = mapped_column(Text, ForeignKey("controllers.id"))
     slug: Mapped[str] = mapped_column(Text)
     """Its id in the controller's configuration."""
     site_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("sites.id"), index=True)
+    organisation_id: Mapped[int] = mapped_column(BigInteger, FetchedValue(), server_onupdate=FetchedValue(), index=True)
+    """Its site's, kept so by the database."""
     label: Mapped[str] = mapped_column(Text, server_default="")
     profile: Mapped[str] = mapped_column(Text)
     period_s: Mapped[float] = mapped_column(Double)
@@ -145,12 +197,35 @@ class Meter(Base):
     """The meter upstream, whose energy includes this one's."""
     commissioned_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     """Readings from before are kept and counted nowhere; None when nobody has said."""
+    state: Mapped[str] = mapped_column(Text, server_default=LifeCycle.IN_SERVICE)
+    """A word of `LifeCycle`; one that appears by itself, in a manifest, is in service."""
+    serial_number: Mapped[str] = mapped_column(Text, server_default="")
+    """Of the device that is there now."""
+    bus_id: Mapped[int | None] = mapped_column(BigInteger, index=True)
+    """One of its controller's; None when nobody has said."""
+    unit_id: Mapped[int | None] = mapped_column(Integer)
+    """On its bus."""
+    replaced_by_id: Mapped[int | None] = mapped_column(BigInteger, ForeignKey("meters.id"), index=True)
+    """The meter that measures in its place since it was replaced."""
+
+
+class MeterOwner(Base):
+    """A user whom a meter belongs to, such as the tenant of a flat."""
+
+    __tablename__ = "meter_owners"
+    tenancy = through("meters", "meter_id", web=ALL)
+
+    meter_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("meters.id"), primary_key=True)
+    user_id: Mapped[int] = mapped_column(
+        BigInteger, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True, index=True
+    )
 
 
 class MeterGroup(Base):
     """Meters that are looked at together."""
 
     __tablename__ = "meter_groups"
+    tenancy = of_organisation()
     __table_args__ = (UniqueConstraint("organisation_id", "slug"),)
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
@@ -163,6 +238,7 @@ class MeterGroupMember(Base):
     """One meter in one group."""
 
     __tablename__ = "meter_group_members"
+    tenancy = through("meter_groups", "group_id", and_table="meters", and_key="meter_id", web=ALL)
 
     group_id: Mapped[int] = mapped_column(
         BigInteger, ForeignKey("meter_groups.id", ondelete="CASCADE"), primary_key=True
@@ -174,6 +250,7 @@ class Point(Base):
     """One quantity of one meter."""
 
     __tablename__ = "points"
+    tenancy = through("meters", "meter_id", web=CHANGE)
     __table_args__ = (UniqueConstraint("meter_id", "name"),)
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
@@ -187,12 +264,14 @@ class Point(Base):
     """A word of `protocol.report_policy.Statistic` when it sums up a report period."""
     period_s: Mapped[float | None] = mapped_column(Double)
     """The longest time between two readings while all is well; None when none are expected."""
+    label: Mapped[str] = mapped_column(Text, server_default="")
 
 
 class StoredManifest(Base):
     """A manifest as it came, by the hash that batches name it with."""
 
     __tablename__ = "manifests"
+    tenancy = through("controllers", "controller_id")
 
     controller_id: Mapped[str] = mapped_column(Text, ForeignKey("controllers.id"), primary_key=True)
     hash: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
@@ -208,6 +287,7 @@ class StoredLayout(Base):
     """
 
     __tablename__ = "layouts"
+    tenancy = through("meters", "meter_id")
 
     id: Mapped[int] = mapped_column(Integer, Identity(), primary_key=True)
     meter_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("meters.id"), index=True)
@@ -218,6 +298,7 @@ class ManifestLayout(Base):
     """Which layout the `index`-th of a manifest is."""
 
     __tablename__ = "manifest_layouts"
+    tenancy = through("controllers", "controller_id")
     __table_args__ = (
         ForeignKeyConstraint(["controller_id", "manifest_hash"], ["manifests.controller_id", "manifests.hash"]),
     )

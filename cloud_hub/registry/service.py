@@ -7,28 +7,26 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from cloud_hub.errors import Conflict, Invalid, NotFound
+from cloud_hub.errors import Conflict, Invalid
 from cloud_hub.registry.layout_rows import register_layouts
-from cloud_hub.registry.models import Controller, Meter, Site, StoredManifest
+from cloud_hub.registry.life_cycle import advance, put_in_service
+from cloud_hub.registry.models import Controller, LifeCycle, Meter, Site, StoredManifest
+from cloud_hub.registry.queries import UnknownController, UnknownSite, get_organisation, get_site
 from protocol.errors import InvalidIdentifier
 from protocol.identifiers import parse_slug
 from protocol.manifest import Layout, manifest_hash, parse_manifest
 
+MAIN = "main"
+"""The organisation that `hub init` makes."""
+
+_REPORTED = "it reported what it reads"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
-class UnknownController(NotFound):
-    """No controller of that id is registered."""
+def register_site(session: Session, slug: str, name: str, *, time_zone: str = "UTC", organisation: str = MAIN) -> Site:
+    """Add a site to an organisation, or give its site of that slug this name and time zone.
 
-
-class UnknownSite(NotFound):
-    """No site of that slug is registered."""
-
-
-def register_site(session: Session, slug: str, name: str, *, time_zone: str = "UTC") -> Site:
-    """Add a site, or give the one of that slug this name and time zone.
-
-    Raises: Invalid for a slug, name or time zone that cannot be.
+    Raises: UnknownOrganisation; Invalid for a slug, name or time zone that cannot be.
     """
     _check_slug("site", slug)
     if not name.strip() or _CONTROL.search(name):
@@ -37,9 +35,11 @@ def register_site(session: Session, slug: str, name: str, *, time_zone: str = "U
         ZoneInfo(time_zone)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise Invalid(f"{time_zone!r} is no time zone: use a name such as 'Europe/Berlin'") from error
-    site = session.scalars(select(Site).where(Site.slug == slug).with_for_update()).one_or_none()
+    organisation_id = get_organisation(session, organisation).id
+    known = select(Site).where(Site.organisation_id == organisation_id, Site.slug == slug)
+    site = session.scalars(known.with_for_update()).one_or_none()
     if site is None:
-        site = Site(slug=slug)
+        site = Site(organisation_id=organisation_id, slug=slug)
         session.add(site)
     site.name, site.time_zone = name.strip(), time_zone
     session.flush()
@@ -47,14 +47,15 @@ def register_site(session: Session, slug: str, name: str, *, time_zone: str = "U
 
 
 def register_controller(session: Session, controller_id: str, *, site_slug: str) -> Controller:
-    """Add a controller to a site; one that is there already stays as it is.
+    """Add a controller to a site, named as `get_site` takes it; one that is there already stays as it is.
 
-    Raises: Invalid, UnknownSite, Conflict when it belongs to another site.
+    Raises: Invalid, UnknownSite, AmbiguousSite, Conflict when it belongs to another site.
     """
     _check_slug("controller", controller_id)
-    site = session.scalars(select(Site).where(Site.slug == site_slug)).one_or_none()
-    if site is None:
-        raise UnknownSite(f"there is no site {site_slug!r}: register it first")
+    try:
+        site = get_site(session, site_slug)
+    except UnknownSite as error:
+        raise UnknownSite(f"{error}: register it first") from error
     controller = session.get(Controller, controller_id)
     if controller is None:
         controller = Controller(id=controller_id, site_id=site.id)
@@ -69,7 +70,8 @@ def register_manifest(session: Session, controller_id: str, body: bytes) -> byte
     """Take in a controller's manifest and return its hash; one that is known changes nothing.
 
     Meters that nobody registered are added under the controller's site: no reading is lost for want
-    of a registration. Raises: UnknownController, MalformedMessage.
+    of a registration. The controller is in service then, and so are its meters that were commissioned; one that is
+    only planned stays so until somebody says from when on it counts. Raises: UnknownController, MalformedMessage.
     """
     # The lock keeps two processes from adding the same meter, point or layout twice.
     controller = session.scalars(
@@ -86,7 +88,16 @@ def register_manifest(session: Session, controller_id: str, body: bytes) -> byte
     meters = _register_meters(session, controller, manifest.layouts)
     meter_ids = {slug: meter.id for slug, meter in meters.items()}
     register_layouts(session, controller_id, digest, manifest.layouts, meter_ids)
+    _begin_service(session, controller, [meters[layout.meter] for layout in manifest.layouts])
     return digest
+
+
+def _begin_service(session: Session, controller: Controller, meters: Iterable[Meter]) -> None:
+    who = f"controller:{controller.id}"
+    put_in_service(session, controller, who=who, why=_REPORTED)
+    for meter in meters:
+        if meter.state == LifeCycle.COMMISSIONED:
+            advance(session, meter, LifeCycle.IN_SERVICE, who=who, why=_REPORTED)
 
 
 def _register_meters(session: Session, controller: Controller, layouts: Iterable[Layout]) -> dict[str, Meter]:

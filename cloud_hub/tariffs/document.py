@@ -10,9 +10,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from cloud_hub.calendar.documents import Document, Exact, parse_document
 from cloud_hub.calendar.holidays import Holidays
 from cloud_hub.calendar.hours import SpanText, Weekday
+from cloud_hub.web.documents import Document, Exact, parse_document
 
 Name = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$")

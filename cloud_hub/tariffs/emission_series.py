@@ -13,7 +13,6 @@ from cloud_hub.errors import Conflict, NotFound
 from cloud_hub.tariffs.models import EmissionFactor, EmissionSeries
 from cloud_hub.tariffs.spans import Span, read_spans, replace_spans
 from cloud_hub.tariffs.steps import Steps
-from cloud_hub.web.pagination import Page, Window, cut
 
 
 class UnknownEmissionSeries(NotFound):
@@ -82,12 +81,6 @@ def create_emission_series(
     detail = {"slug": slug, "name": factors.name, "basis": factors.basis.value}
     record(session, organisation_id, who=who, action="emission_series_created", subject=subject, detail=detail)
     return series
-
-
-def list_emission_series(session: Session, window: Window) -> Page[EmissionSeries]:
-    """List series of factors by id."""
-    query = select(EmissionSeries).where(EmissionSeries.id > window.after_id).order_by(EmissionSeries.id)
-    return cut(session.scalars(query.limit(window.limit + 1)).all(), window, lambda series: series.id)
 
 
 def get_emission_series(session: Session, series_id: int) -> EmissionSeries:

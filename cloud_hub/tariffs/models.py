@@ -27,6 +27,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from cloud_hub.db import Base
+from cloud_hub.tenancy.rows import ALL, CHANGE, inherited, through, through_inherited
 
 _NOT_WITHDRAWN = text("withdrawn_at IS NULL")
 
@@ -35,6 +36,7 @@ class Tariff(Base):
     """What a supplier charges, by a name; its versions say how much."""
 
     __tablename__ = "tariffs"
+    tenancy = inherited(web=CHANGE)
     __table_args__ = (UniqueConstraint("organisation_id", "slug"),)
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
@@ -50,6 +52,7 @@ class TariffVersion(Base):
     """What a tariff charges from an instant on, until the next version or its own end."""
 
     __tablename__ = "tariff_versions"
+    tenancy = through_inherited("tariffs", "tariff_id", web=CHANGE)
     __table_args__ = (
         Index("tariff_versions_current_key", "tariff_id", "valid_from", unique=True, postgresql_where=_NOT_WITHDRAWN),
     )
@@ -71,6 +74,7 @@ class TariffAssignment(Base):
     """The tariff of a site from an instant on, until the next assignment."""
 
     __tablename__ = "tariff_assignments"
+    tenancy = through("sites", "site_id", web=CHANGE)
     __table_args__ = (
         Index("tariff_assignments_current_key", "site_id", "valid_from", unique=True, postgresql_where=_NOT_WITHDRAWN),
     )
@@ -91,6 +95,7 @@ class PriceSeries(Base):
     """Prices by time, such as those of a market, that tariffs refer to by slug."""
 
     __tablename__ = "price_series"
+    tenancy = inherited(web=CHANGE)
     __table_args__ = (UniqueConstraint("organisation_id", "slug"),)
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
@@ -105,6 +110,7 @@ class TariffPrice(Base):
     """A price that holds in `[from_at, until_at)`."""
 
     __tablename__ = "tariff_prices"
+    tenancy = through_inherited("price_series", "series_id", web=ALL)
 
     series_id: Mapped[int] = mapped_column(
         BigInteger, ForeignKey("price_series.id"), primary_key=True, autoincrement=False
@@ -119,6 +125,7 @@ class SiteHours(Base):
     """A site's operating hours from a local date on, until the next record."""
 
     __tablename__ = "operating_hours"
+    tenancy = through("sites", "site_id", web=CHANGE)
     __table_args__ = (
         Index("operating_hours_current_key", "site_id", "first_day", unique=True, postgresql_where=_NOT_WITHDRAWN),
     )
@@ -140,6 +147,7 @@ class EmissionSeries(Base):
     """Factors of one publisher, with all that says what they may be compared with."""
 
     __tablename__ = "emission_series"
+    tenancy = inherited(web=CHANGE)
     __table_args__ = (
         UniqueConstraint("organisation_id", "slug"),
         CheckConstraint("basis IN ('location', 'market')", name="basis"),
@@ -169,6 +177,7 @@ class EmissionFactor(Base):
     """A factor that holds in `[from_at, until_at)`."""
 
     __tablename__ = "emission_factors"
+    tenancy = through_inherited("emission_series", "series_id", web=ALL)
 
     series_id: Mapped[int] = mapped_column(
         BigInteger, ForeignKey("emission_series.id"), primary_key=True, autoincrement=False

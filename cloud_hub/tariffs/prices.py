@@ -12,7 +12,6 @@ from cloud_hub.tariffs.document import Series, TariffDocument
 from cloud_hub.tariffs.models import PriceSeries, Tariff, TariffPrice
 from cloud_hub.tariffs.spans import Span, read_spans, replace_spans
 from cloud_hub.tariffs.steps import Steps
-from cloud_hub.web.pagination import Page, Window, cut
 
 
 class UnknownPriceSeries(NotFound):
@@ -35,12 +34,6 @@ def create_price_series(
     subject = f"price_series:{series.id}"
     record(session, organisation_id, who=who, action="price_series_created", subject=subject, detail=detail)
     return series
-
-
-def list_price_series(session: Session, window: Window) -> Page[PriceSeries]:
-    """List price series by id."""
-    query = select(PriceSeries).where(PriceSeries.id > window.after_id).order_by(PriceSeries.id)
-    return cut(session.scalars(query.limit(window.limit + 1)).all(), window, lambda series: series.id)
 
 
 def get_price_series(session: Session, series_id: int) -> PriceSeries:

@@ -1,32 +1,51 @@
 """Shapes of tariffs, operating hours and emission factors in the API."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from cloud_hub.calendar.documents import Document, Exact
+from cloud_hub.access.permissions import Permission
+from cloud_hub.access.references import Id, OrganisationName
+from cloud_hub.access.subjects import Names
 from cloud_hub.calendar.hours import OperatingHours
 from cloud_hub.registry.schemas import FromAttributes, Instant
 from cloud_hub.tariffs.document import Currency, Name, Slug, TariffDocument
 from cloud_hub.tariffs.emission_series import Basis, FactorKind
 from cloud_hub.tariffs.spans import Span
+from cloud_hub.web.documents import Document, Exact
+from cloud_hub.web.numbers import ExactOut
+from cloud_hub.web.pagination import ListQuery
+from cloud_hub.web.ranges import LATEST, DayIn, InstantIn, InstantRange
 
 SPANS_MAX = 20_000
 _YEAR_S = 366 * 86_400
 
-_EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
-_LATEST = datetime(2300, 1, 1, tzinfo=UTC)
-
-
-def _check_instant(instant: datetime) -> datetime:
-    if not _EARLIEST <= instant <= _LATEST:
-        raise ValueError("lies outside the years 1970 to 2299")
-    return instant.astimezone(UTC)
-
-
-InstantIn = Annotated[AwareDatetime, AfterValidator(_check_instant)]
 Why = Annotated[str, Field(max_length=1000)]
+
+
+class CatalogueQuery(ListQuery):
+    """Which tariffs or series are wanted: one's own, and those of the organisations above."""
+
+    organisation: OrganisationName | None = None
+    slug: Slug | None = None
+
+
+class CurrencyQuery(CatalogueQuery):
+    """The same, by currency too."""
+
+    currency: Currency | None = None
+
+
+class EmissionSeriesQuery(CatalogueQuery):
+    """The same, by what the factors stand for too."""
+
+    basis: Basis | None = None
+    kind: FactorKind | None = None
+
+
+class ValuesQuery(InstantRange):
+    """Which values of a series are wanted."""
 
 
 class TariffIn(Document):
@@ -35,7 +54,8 @@ class TariffIn(Document):
     slug: Slug
     name: Name
     currency: Currency
-    organisation: Slug = "main"
+    organisation: OrganisationName | None = None
+    """Left out: one's own, when that is one only."""
 
 
 class VersionIn(Document):
@@ -50,7 +70,7 @@ class VersionIn(Document):
 class AssignmentIn(Document):
     """The tariff of a site from an instant on; null for none."""
 
-    tariff_id: Annotated[int, Field(ge=1, lt=2**63)] | None
+    tariff_id: Annotated[Id, Names("tariff", Permission.TARIFFS_READ)] | None
     valid_from: InstantIn
     why: Why = ""
 
@@ -58,7 +78,7 @@ class AssignmentIn(Document):
 class HoursIn(Document):
     """A site's operating hours from a local date on; null for since ever."""
 
-    first_day: date | None = None
+    first_day: DayIn | None = None
     hours: OperatingHours
     why: Why = ""
 
@@ -69,7 +89,8 @@ class PriceSeriesIn(Document):
     slug: Slug
     name: Name
     currency: Currency
-    organisation: Slug = "main"
+    organisation: OrganisationName | None = None
+    """Left out: one's own, when that is one only."""
 
 
 class EmissionSeriesIn(Document):
@@ -84,7 +105,8 @@ class EmissionSeriesIn(Document):
     kind: FactorKind = FactorKind.AVERAGE
     life_cycle: bool = False
     with_losses: bool = False
-    organisation: Slug = "main"
+    organisation: OrganisationName | None = None
+    """Left out: one's own, when that is one only."""
 
 
 class SpanIn(Document):
@@ -112,7 +134,7 @@ class SpansIn(Document):
             raise ValueError("send either values with from and step_s, or spans")
         if self.values and (self.start is None or self.step_s is None):
             raise ValueError("values need from, the first's beginning, and step_s, the length of each")
-        if self.start is not None and (_LATEST - self.start).total_seconds() < len(self.values) * (self.step_s or 0):
+        if self.start is not None and (LATEST - self.start).total_seconds() < len(self.values) * (self.step_s or 0):
             raise ValueError("values go on beyond the year 2299: check step_s, the length of each in seconds")
         return self
 
@@ -132,6 +154,8 @@ class TariffOut(FromAttributes):
     """A tariff."""
 
     id: int
+    organisation: str | None
+    """Null for one above: its catalogue may be used, but nothing else of it be seen."""
     slug: str
     name: str
     currency: str
@@ -194,6 +218,8 @@ class PriceSeriesOut(FromAttributes):
     """A price series."""
 
     id: int
+    organisation: str | None
+    """Null for one above: its catalogue may be used, but nothing else of it be seen."""
     slug: str
     name: str
     currency: str
@@ -204,13 +230,15 @@ class EmissionSeriesOut(FromAttributes):
     """A series of emission factors."""
 
     id: int
+    organisation: str | None
+    """Null for one above: its catalogue may be used, but nothing else of it be seen."""
     slug: str
     name: str
     region: str
     publisher: str
     year: int | None
-    basis: str
-    kind: str
+    basis: Basis
+    kind: FactorKind
     life_cycle: bool
     with_losses: bool
     created_at: Instant
@@ -223,7 +251,7 @@ class SpanOut(BaseModel):
 
     start: Instant = Field(alias="from")
     until: Instant
-    value: Exact
+    value: ExactOut
 
 
 class SpansOut(BaseModel):

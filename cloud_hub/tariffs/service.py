@@ -10,14 +10,13 @@ from sqlalchemy.orm import Session
 
 from cloud_hub.audit.service import record
 from cloud_hub.calendar.days import ms_of_instant
-from cloud_hub.calendar.documents import to_json
 from cloud_hub.errors import Conflict, Invalid, NotFound
-from cloud_hub.registry.models import Organisation, Site
+from cloud_hub.registry.models import Site
 from cloud_hub.tariffs.bill import PricePeriod
 from cloud_hub.tariffs.document import TariffDocument, parse_tariff
 from cloud_hub.tariffs.models import SiteHours, Tariff, TariffAssignment, TariffVersion
 from cloud_hub.tariffs.prices import check_series
-from cloud_hub.web.pagination import Page, Window, cut
+from cloud_hub.web.documents import to_json
 
 Record = TypeVar("Record", TariffVersion, TariffAssignment, SiteHours)
 
@@ -28,17 +27,6 @@ class UnknownTariff(NotFound):
 
 class UnknownRecord(NotFound):
     """No version or assignment that holds has that id."""
-
-
-def get_organisation_id(session: Session, slug: str) -> int:
-    """Return the id of the organisation of that slug.
-
-    Raises: NotFound.
-    """
-    found = session.scalars(select(Organisation.id).where(Organisation.slug == slug)).one_or_none()
-    if found is None:
-        raise NotFound(f"there is no organisation {slug!r}")
-    return found
 
 
 def create_tariff(session: Session, *, organisation_id: int, slug: str, name: str, currency: str, who: str) -> Tariff:
@@ -55,12 +43,6 @@ def create_tariff(session: Session, *, organisation_id: int, slug: str, name: st
     detail = {"slug": slug, "name": name, "currency": currency}
     record(session, organisation_id, who=who, action="tariff_created", subject=f"tariff:{tariff.id}", detail=detail)
     return tariff
-
-
-def list_tariffs(session: Session, window: Window) -> Page[Tariff]:
-    """List tariffs by id."""
-    query = select(Tariff).where(Tariff.id > window.after_id).order_by(Tariff.id).limit(window.limit + 1)
-    return cut(session.scalars(query).all(), window, lambda tariff: tariff.id)
 
 
 def get_tariff(session: Session, tariff_id: int) -> Tariff:

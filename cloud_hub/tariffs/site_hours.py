@@ -7,11 +7,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from cloud_hub.audit.service import record
-from cloud_hub.calendar.documents import to_json
 from cloud_hub.calendar.hours import HoursFrom, OperatingHours, parse_operating_hours
 from cloud_hub.registry.models import Site
 from cloud_hub.tariffs.models import SiteHours
 from cloud_hub.tariffs.service import lock_site, withdraw
+from cloud_hub.web.documents import to_json
 
 _SINCE_EVER = date.min
 

@@ -35,7 +35,8 @@ from cloud_hub.ledger.rebuild import rebuild_meters
 from cloud_hub.ledger.registers import correct_register, list_registers
 from cloud_hub.ledger.suspects import Resolution, resolve_suspect
 from cloud_hub.ledger.versions import read_ledger
-from cloud_hub.registry.models import Organisation, Site
+from cloud_hub.organisations.models import Organisation
+from cloud_hub.registry.models import Site
 
 WHO = "ann@example.org"
 TUESDAY = MONDAY + timedelta(days=1)

@@ -1,10 +1,12 @@
 """The ledger over HTTP: exact amounts, every change audited under the user's name, every refusal one sentence."""
 
 from datetime import timedelta
-from typing import Any
+from decimal import Decimal
+from typing import Any, get_args
 
+import pyarrow as pa
 import pytest
-from browsing import EMAIL
+from browsing import EMAIL, counted_queries
 from flask.testing import FlaskClient
 from ledger_factories import HALF_HOUR, MONDAY, Counted, add_counted, climb, recompute, store
 from sqlalchemy import Engine, select
@@ -12,6 +14,9 @@ from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
 from cloud_hub.audit.models import AuditEvent
+from cloud_hub.energy.model import IntervalQuality, Method
+from cloud_hub.ledger.models import SuspectSpan
+from cloud_hub.ledger.schemas import IntervalQualityName, IntervalsField, MethodName
 
 DAY = "from=2026-03-02T00:00:00Z&to=2026-03-03T00:00:00Z"
 
@@ -49,6 +54,33 @@ def test_intervals_come_as_columns_with_exact_amounts(client: FlaskClient, count
     assert {len(column) for column in answer.values() if isinstance(column, list)} == {48}
 
 
+def test_intervals_are_a_file_for_who_asks_for_one(client: FlaskClient, counted: Counted) -> None:
+    path = f"/api/v1/points/{counted.point_id}/intervals?{DAY}"
+    lines = client.get(f"{path}&fields=start,amount,quality,causes&format=csv").text.splitlines()
+    assert len(lines) == 49
+    assert lines[:2] == ["start,amount,quality,causes", "2026-03-02T00:00:00.000Z,100.25,measured,"]
+
+    arrow = client.get(path, headers={"Accept": "application/vnd.apache.arrow.stream"})
+    table: Any = pa.ipc.open_stream(arrow.data).read_all()
+    assert table["amount"].to_pylist() == [Decimal("100.250000")] * 48
+    assert table["start"].to_pylist()[0] == MONDAY
+    assert table.schema.metadata[b"unit"] == b"Wh"
+    assert table.column_names == [*IntervalsField]
+
+
+def test_intervals_have_the_fields_that_were_asked_for(client: FlaskClient, counted: Counted) -> None:
+    path = f"points/{counted.point_id}/intervals?{DAY}"
+    assert get(client, f"{path}&fields=start,amount").keys() == {"point_id", "unit", "start", "amount"}
+    refused = client.get(f"/api/v1/{path}&fields=start,price")
+    assert refused.status_code == 422
+    assert "fields: 1: input should be 'start', 'end', 'amount'" in refused.text
+
+
+def test_the_words_of_qualities_and_methods_are_those_of_the_arithmetic() -> None:
+    assert set(get_args(IntervalQualityName)) == {code.name.lower() for code in IntervalQuality} - {"absent"}
+    assert set(get_args(MethodName)) == {code.name.lower() for code in Method}
+
+
 def test_what_was_known_before_there_was_anything_is_nothing(client: FlaskClient, counted: Counted) -> None:
     answer = get(client, f"points/{counted.point_id}/intervals?{DAY}&as_known_at=2020-01-01T00:00:00Z")
 
@@ -70,7 +102,7 @@ def test_days_and_months_are_local(client: FlaskClient, counted: Counted) -> Non
 def test_an_edit_is_made_shown_and_undone(client: FlaskClient, engine: Engine, counted: Counted) -> None:
     body = {"from": "2026-03-02T02:00:00Z", "to": "2026-03-02T03:00:00Z", "amount": "0.1", "why": "a test"}
     made = post(client, f"points/{counted.point_id}/edits", body)
-    assert made.status_code == 200, made.text
+    assert made.status_code == 201, made.text
     recompute(engine, MONDAY + timedelta(days=1))
 
     versions = get(client, f"points/{counted.point_id}/intervals/versions?at=2026-03-02T02:10:00Z")
@@ -93,10 +125,10 @@ def test_registers_are_shown_corrected_and_exchanged(client: FlaskClient, counte
     assert [(item["scale"], item["is_total"], item["recorded_by"]) for item in registers] == [("1", True, "profile")]
 
     correction = {"valid_from": "2026-03-02T12:00:00Z", "scale": "0.1", "why": "wrong transformer"}
-    assert post(client, f"points/{counted.point_id}/registers", correction).status_code == 200
+    assert post(client, f"points/{counted.point_id}/registers", correction).status_code == 201
     exchange = {"at": "2026-03-02T13:00:00Z", "closing": "3606.5", "opening": "0", "why": ""}
     done = post(client, f"points/{counted.point_id}/exchanges", exchange)
-    assert done.status_code == 200, done.text
+    assert done.status_code == 201, done.text
 
     scales = [item["scale"] for item in get(client, f"points/{counted.point_id}/registers")["items"]]
     assert scales == ["1", "0.1"]
@@ -118,6 +150,22 @@ def test_suspect_readings_are_listed_and_judged(client: FlaskClient, engine: Eng
     assert get(client, "suspects")["items"] == []
 
 
+def test_suspects_are_narrowed_and_ask_as_many_queries_for_many(
+    client: FlaskClient, engine: Engine, web_engine: Engine, counted: Counted
+) -> None:
+    other = add_counted(engine, "south")
+    with Session(engine) as session:
+        spans = {"from_at": MONDAY, "to_at": MONDAY, "reason": "future", "readings": 1}
+        session.add_all(SuspectSpan(meter_id=each.meter_id, **spans) for each in (counted, other, other, other))
+        session.commit()
+    with counted_queries(web_engine) as few:
+        assert len(get(client, "suspects?site=north")["items"]) == 1
+    with counted_queries(web_engine) as many:
+        assert {item["meter_id"] for item in get(client, "suspects?site=south")["items"]} == {other.meter_id}
+    assert len(few) == len(many)
+    assert len(get(client, "suspects?organisation=main&limit=2")["items"]) == 2
+
+
 def test_findings_carry_their_names(client: FlaskClient, engine: Engine, counted: Counted) -> None:
     late = MONDAY + timedelta(days=1) + 10 * HALF_HOUR
     store(engine, counted, climb(late, 3, first=9000), now=late + timedelta(hours=3))
@@ -126,6 +174,8 @@ def test_findings_carry_their_names(client: FlaskClient, engine: Engine, counted
     found = get(client, f"points/{counted.point_id}/findings?from=2026-03-02T00:00:00Z&to=2026-03-05T00:00:00Z")
 
     assert [(item["kind"], item["from"]) for item in found["items"]] == [("gap", "2026-03-03T00:00:00Z")]
+    query = "from=2026-03-02T00:00:00Z&to=2026-03-05T00:00:00Z&kind=rollover"
+    assert get(client, f"points/{counted.point_id}/findings?{query}") == {"items": []}
 
 
 def test_commissioning_is_said_and_unsaid(client: FlaskClient, counted: Counted) -> None:
@@ -146,7 +196,14 @@ def test_commissioning_is_said_and_unsaid(client: FlaskClient, counted: Counted)
             "the nearest is 2026-03-02T02:00:00Z",
         ),
         ("points/{point}/registers", {"valid_from": None, "why": "x"}, "nothing is to change"),
-        ("points/{point}/exchanges", {"at": "2026-03-02T02:00:00", "closing": "1", "opening": "0"}, "at"),
+        (
+            "points/{point}/exchanges",
+            {"at": "2026-03-02T02:00:00", "closing": "1", "opening": "0"},
+            "at: is no instant",
+        ),
+        ("points/{point}/exchanges", {"at": "2026-03-02T02:00:00Z", "closing": "1e999999", "opening": "0"}, "closing"),
+        ("points/{point}/registers", {"valid_from": None, "why": "x", "scale": "1e-999999"}, "scale"),
+        ("points/{point}/registers", {"valid_from": None, "why": "x" * 1001, "scale": "1"}, "why"),
     ],
 )
 def test_a_refusal_says_what_is_wrong(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from factories import make_layout
 from flask.testing import FlaskClient
-from hub_factories import START, add_controller, add_meter, add_point, add_scans, add_site
+from hub_factories import START, add_controller, add_meter, add_organisation, add_point, add_scans, add_site
 from ledger_rows import add_day
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -22,7 +22,8 @@ from cloud_hub.registry.assignment import (
     parse_assignments,
 )
 from cloud_hub.registry.models import Meter, Site
-from cloud_hub.registry.service import UnknownController, UnknownSite, register_manifest
+from cloud_hub.registry.queries import UnknownController, UnknownSite
+from cloud_hub.registry.service import register_manifest
 from protocol.manifest import Manifest
 
 
@@ -65,6 +66,19 @@ def test_many_meters_go_at_once_and_new_sites_are_added(session: Session) -> Non
     assert sites_of_meters(session) == {"a": "north", "b": "south", "c": "south"}
     south = session.scalars(select(Site).where(Site.slug == "south")).one()
     assert (south.name, south.time_zone) == ("South hut", "Europe/Berlin")
+
+
+@pytest.mark.usefixtures("_collector")
+def test_sites_of_the_same_slug_are_told_by_their_organisation(session: Session) -> None:
+    alps = add_organisation(session, "alps")
+    there = add_site(session, "north", organisation_id=alps.id)
+    lines = ["meter,site,organisation,site_name\n", "a,north,alps,\n", "b,north,,\n", "c,new,alps,New hut\n"]
+    assert assign_meters(session, "collector-1", parse_assignments(lines)) == Assigned(meters=3, moved=3)
+    rows = session.execute(select(Meter.slug, Meter.organisation_id))
+    assert {row.slug: row.organisation_id for row in rows} == {"a": alps.id, "b": 1, "c": alps.id}
+    assert session.scalars(select(Meter.site_id).where(Meter.slug == "a")).one() == there.id
+    with pytest.raises(UnknownSite, match="no site 'west' in organisation 'alps'"):
+        assign_meters(session, "collector-1", [Assignment("a", "west", organisation="alps")])
 
 
 @pytest.mark.usefixtures("_collector")

@@ -10,13 +10,8 @@ from structlog.testing import capture_logs
 
 from cloud_hub.errors import Conflict, Invalid
 from cloud_hub.registry.models import ManifestLayout, Meter, Point, StoredLayout
-from cloud_hub.registry.service import (
-    UnknownController,
-    UnknownSite,
-    register_controller,
-    register_manifest,
-    register_site,
-)
+from cloud_hub.registry.queries import UnknownController, UnknownSite
+from cloud_hub.registry.service import register_controller, register_manifest, register_site
 from protocol.errors import MalformedMessage
 from protocol.manifest import Manifest
 

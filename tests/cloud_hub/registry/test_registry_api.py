@@ -38,7 +38,16 @@ def test_a_site_tells_its_zone_and_times_are_utc(client: FlaskClient, session: S
     session.commit()
     site = get(client, "sites/north")
     assert site.pop("created_at").endswith("Z")
-    assert site == {"slug": "north", "name": "North hut", "time_zone": "Europe/Berlin"}
+    assert site == {
+        "slug": "north",
+        "organisation": "main",
+        "name": "North hut",
+        "time_zone": "Europe/Berlin",
+        "address": {"street": "", "postal_code": "", "city": "", "region": "", "country": ""},
+        "position": None,
+        "tags": [],
+        "state": "in_service",
+    }
 
 
 def test_meters_of_one_site(client: FlaskClient, session: Session) -> None:
@@ -56,14 +65,14 @@ def test_a_meter_and_its_points(client: FlaskClient, session: Session) -> None:
     meter = add_meter(session, add_controller(session, add_site(session)), "heater", label="Heater", period_s=5)
     point = add_point(session, meter, "energy_active_import_total", quantity="active_energy", unit="Wh", kind="counter")
     session.commit()
-    assert get(client, f"meters/{meter.id}") == {
-        "id": meter.id,
+    shown = get(client, f"meters/{meter.id}")
+    assert {name: shown[name] for name in ("slug", "controller_id", "site", "organisation", "label", "state")} == {
         "slug": "heater",
         "controller_id": "north-1",
         "site": "north",
+        "organisation": "main",
         "label": "Heater",
-        "profile": "eastron-sdm120",
-        "period_s": 5.0,
+        "state": "in_service",
     }
     assert get(client, f"meters/{meter.id}/points") == {
         "items": [
@@ -74,12 +83,13 @@ def test_a_meter_and_its_points(client: FlaskClient, session: Session) -> None:
                 "quantity": "active_energy",
                 "unit": "Wh",
                 "kind": "counter",
+                "label": "",
             }
         ]
     }
 
 
-@pytest.mark.parametrize("path", ["sites", "meters", "controllers", "streams"])
+@pytest.mark.parametrize("path", ["sites", "meters", "controllers", "streams", "groups"])
 def test_a_list_asks_as_often_however_long_it_is(
     client: FlaskClient, session: Session, engine: Engine, path: str
 ) -> None:

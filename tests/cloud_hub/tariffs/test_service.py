@@ -16,7 +16,8 @@ from cloud_hub.calendar.days import ms_of_instant
 from cloud_hub.calendar.hours import OperatingHours, parse_operating_hours
 from cloud_hub.db import create_sessions
 from cloud_hub.errors import Conflict, Invalid
-from cloud_hub.registry.models import Organisation, Site
+from cloud_hub.organisations.models import Organisation
+from cloud_hub.registry.models import Site
 from cloud_hub.tariffs import emission_series, prices, service, site_hours
 from cloud_hub.tariffs.bill import PricePeriod
 from cloud_hub.tariffs.document import parse_tariff
