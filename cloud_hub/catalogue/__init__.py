@@ -1,0 +1,1 @@
+"""The catalogue of meter profiles: those that come with the program, and those that organisations add."""

@@ -1,0 +1,1 @@
+"""What controllers shall do: revisions of their configuration, commands, and how both reach them."""
