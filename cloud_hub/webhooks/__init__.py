@@ -1,0 +1,1 @@
+"""Events sent to addresses that organisations name: signed, repeated until they arrive, and never inwards."""
