@@ -1,18 +1,11 @@
 """Render the files of a Mosquitto broker: who may connect, and what each may say and hear. Pure."""
 
-import base64
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from protocol import limits, topics
 
-_PASSWORD_ITERATIONS = 101
-"""As mosquitto_passwd does. Passwords here are random and long: stretching them would only slow
-down the day on which ten thousand controllers come back at once."""
-SALT_BYTES = 12
-"""What Mosquitto 2.0 demands."""
 _PACKET_BYTES_MAX = limits.MESSAGE_BYTES_MAX + 4096
 """The largest message of the contract, and room for topic and properties."""
 
@@ -29,12 +22,15 @@ class Listener:
     """Whether a client is known by its user name, whatever client id it gives."""
 
 
-def render_configuration(listeners: Sequence[Listener], *, user: str | None = None) -> str:
+def render_configuration(
+    listeners: Sequence[Listener], *, user: str | None = None, process_id_file: Path | None = None
+) -> str:
     """Render `mosquitto.conf`.
 
-    Two listeners, because the option that stops one controller from evicting another by its client id
+    Several listeners, because the option that stops one controller from evicting another by its client id
     (`use_username_as_clientid`) would make all `ingest` processes, which share one user name, evict
-    each other. Each listener knows its own accounts only: a controller cannot use the hub's door.
+    each other. Each listener knows its own accounts only: a controller cannot use the hub's door, and a
+    subscriber, whose rights the hub writes, never becomes a controller by a slip in them.
     `user` is the account that Mosquitto changes to when it is started as root.
     Source: mosquitto.conf(5).
     """
@@ -54,6 +50,8 @@ def render_configuration(listeners: Sequence[Listener], *, user: str | None = No
     ]
     if user is not None:
         lines.append(f"user {user}")
+    if process_id_file is not None:
+        lines.append(f"pid_file {process_id_file}")
     for listener in listeners:
         lines += [
             "",
@@ -72,22 +70,15 @@ def render_controller_acl() -> str:
 
 
 def render_hub_acl(username: str) -> str:
-    """Render the hub's rights: hear what every agent says, shared subscriptions included, and answer any."""
-    return f"user {username}\ntopic read {topics.all_up()}\ntopic write {topics.any_down()}\n"
+    """Render the hub's rights: hear what every agent says, shared subscriptions included, and answer any.
 
-
-def render_passwords(hashes: Mapping[str, str]) -> str:
-    """Render a password file from user names and what `hash_password` made of their passwords."""
-    return "".join(f"{username}:{hashed}\n" for username, hashed in sorted(hashes.items()))
-
-
-def hash_password(password: str, salt: bytes) -> str:
-    """Hash a password as Mosquitto stores it: PBKDF2 with SHA-512.
-
-    `salt` holds 12 random bytes. Raises: ValueError for a salt of another length.
-    Source: `mosquitto_passwd -U` writes `$7$iterations$salt$hash`, both in base64.
+    And tell subscribers what is new, and hear that too, to say it again in Sparkplug.
     """
-    if len(salt) != SALT_BYTES:
-        raise ValueError(f"a salt has {SALT_BYTES} bytes, not {len(salt)}")
-    digest = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, _PASSWORD_ITERATIONS)
-    return f"$7${_PASSWORD_ITERATIONS}${base64.b64encode(salt).decode()}${base64.b64encode(digest).decode()}"
+    rights = (
+        f"read {topics.all_up()}",
+        f"write {topics.any_down()}",
+        f"readwrite {topics.all_live()}",
+        f"write {topics.all_events()}",
+        f"readwrite {topics.all_sparkplug()}",
+    )
+    return "\n".join([f"user {username}", *(f"topic {right}" for right in rights)]) + "\n"

@@ -6,6 +6,7 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from protocol import mosquitto
 from provisioning import broker
 
 HUB_USER = "hub"
@@ -31,12 +32,22 @@ class Login:
 class BrokerFiles:
     """All that Mosquitto reads, in one directory. Passwords are made here and kept, readable by us alone."""
 
-    def __init__(self, directory: Path, *, host: str, port: int, hub_port: int, run_as: str | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        host: str,
+        port: int,
+        hub_port: int,
+        subscriber_port: int,
+        run_as: str | None = None,
+    ) -> None:
         """Describe the files; `port` is the controllers', `run_as` the account that a broker started by root takes."""
         self.directory = directory.absolute()
         self.host = host
         self.port = port
         self.hub_port = hub_port
+        self.subscriber_port = subscriber_port
         self._run_as = run_as
 
     @property
@@ -69,17 +80,34 @@ class BrokerFiles:
         """
         self._password_of(HUB_USER)
         hashes = {
-            username: broker.hash_password(password, secrets.token_bytes(broker.SALT_BYTES))
+            username: mosquitto.hash_password(password, secrets.token_bytes(mosquitto.SALT_BYTES))
             for username, password in self._passwords().items()
         }
         hub_hash = hashes.pop(HUB_USER)
         controllers = self._listener("controllers", self.port, forces_client_id=True)
         hub = self._listener("hub", self.hub_port, forces_client_id=False)
-        _write_private(controllers.password_file, broker.render_passwords(hashes))
+        _write_private(controllers.password_file, mosquitto.render_passwords(hashes))
         _write_private(controllers.acl_file, broker.render_controller_acl())
-        _write_private(hub.password_file, broker.render_passwords({HUB_USER: hub_hash}))
+        _write_private(hub.password_file, mosquitto.render_passwords({HUB_USER: hub_hash}))
         _write_private(hub.acl_file, broker.render_hub_acl(HUB_USER))
-        _write_private(self.configuration, broker.render_configuration([controllers, hub], user=self._run_as))
+        subscribers = broker.Listener(
+            port=self.subscriber_port,
+            host=self.host,
+            password_file=self.directory / mosquitto.SUBSCRIBER_PASSWORDS,
+            acl_file=self.directory / mosquitto.SUBSCRIBER_RIGHTS,
+            # Nobody evicts another, and no subscriber an agent, whose ids have no @.
+            forces_client_id=True,
+        )
+        for kept in (subscribers.password_file, subscribers.acl_file):
+            # The hub writes them; without them Mosquitto would not start.
+            if not kept.exists():
+                _write_private(kept, "")
+        configuration = broker.render_configuration(
+            [controllers, hub, subscribers],
+            user=self._run_as,
+            process_id_file=self.directory / mosquitto.PROCESS_ID,
+        )
+        _write_private(self.configuration, configuration)
 
     def _listener(self, name: str, port: int, *, forces_client_id: bool) -> broker.Listener:
         return broker.Listener(

@@ -37,6 +37,9 @@ def _parser() -> argparse.ArgumentParser:
     broker.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     broker.add_argument("--port", type=int, default=1883, help="the controllers' port (default: 1883)")
     broker.add_argument("--hub-port", type=int, default=1884, help="the port of the hub's processes (default: 1884)")
+    broker.add_argument(
+        "--subscriber-port", type=int, default=1885, help="the port of those who read live topics (default: 1885)"
+    )
     broker.add_argument("--user", help="account that Mosquitto takes when it is started as root")
     broker.add_argument("--controller", action="append", default=[], metavar="ID", help="give it a login; repeatable")
     broker.add_argument("--json", action="store_true", help="print what was written as JSON")
@@ -46,7 +49,12 @@ def _parser() -> argparse.ArgumentParser:
 def _broker(options: argparse.Namespace) -> int:
     controllers = [parse_slug(controller) for controller in options.controller]
     files = BrokerFiles(
-        options.directory, host=options.host, port=options.port, hub_port=options.hub_port, run_as=options.user
+        options.directory,
+        host=options.host,
+        port=options.port,
+        hub_port=options.hub_port,
+        subscriber_port=options.subscriber_port,
+        run_as=options.user,
     )
     for controller in controllers:
         files.login_of(controller)

@@ -36,6 +36,8 @@ class Committed:
     """Scans inserted."""
     readings: int
     refused: tuple[PreparedBatch, ...]
+    advanced: frozenset[int] = frozenset()
+    """Meters of which something newer is known than before."""
 
 
 @dataclass(slots=True)
@@ -51,6 +53,7 @@ class _Work:
     digests: list[tuple[RangeKey, bytes]] = field(default_factory=list)
     refused: list[PreparedBatch] = field(default_factory=list)
     released: list[PreparedBatch] = field(default_factory=list)
+    advanced: frozenset[int] = frozenset()
 
     def stream_of(self, batch: PreparedBatch, header: BatchHeader) -> LockedStream:
         """Return the locked stream that a batch belongs to."""
@@ -89,7 +92,8 @@ def _commit(engine: Engine, group: Sequence[PreparedBatch]) -> Committed:
     for batch in work.refused:
         _report(batch)
     readings = sum(rows.columns.values.size for rows in work.rows)
-    return Committed(acks, sum(len(rows.columns.sequences) for rows in work.rows), readings, tuple(work.refused))
+    stored = sum(len(rows.columns.sequences) for rows in work.rows)
+    return Committed(acks, stored, readings, tuple(work.refused), work.advanced)
 
 
 def _begin(connection: Connection, group: Sequence[PreparedBatch]) -> _Work:
@@ -185,7 +189,7 @@ def _accept(work: _Work, stream: LockedStream, batch: PreparedBatch, content: De
 def _write(connection: Connection, work: _Work, group: Sequence[PreparedBatch]) -> None:
     if work.rows:
         scan_rows.copy_scans(connection, work.rows)
-        scan_rows.update_latest(connection, work.rows)
+        work.advanced = frozenset(scan_rows.update_latest(connection, work.rows))
         dirty.mark_scans(connection, [ScanSpan(rows.meter_id, rows.columns.observed_at_ms) for rows in work.rows])
     for stream, replaced in work.replaced_gaps:
         gap_records.trim_gap_records(connection, stream, replaced)

@@ -8,6 +8,7 @@ import structlog
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.orm import Session
 
+from cloud_hub.configuration.outbox import hurry
 from cloud_hub.ingest import contract, gap_records, streams
 from cloud_hub.ingest.gap_records import GapRow
 from cloud_hub.ingest.reasons import WAITING
@@ -15,7 +16,7 @@ from cloud_hub.ingest.streams import LockedStream
 from cloud_hub.registry.cadence import adopt_manifest
 from cloud_hub.registry.service import register_manifest
 from protocol.identifiers import MANIFEST_HASH_BYTES
-from protocol.messages import Ack, Health, Hello, Status, StreamState, inflate
+from protocol.messages import Ack, Health, Hello, Presence, Status, StreamState, inflate
 from protocol.scans import Gap, GapReason
 
 WANTED_MANIFESTS_MAX = 16
@@ -192,6 +193,8 @@ def note_status(engine: Engine, controller_id: str, status: Status) -> None:
     parameters = {"presence": status.presence.value, "agent_version": _clean(status.agent_version)}
     with engine.begin() as connection:
         connection.execute(statement, parameters | {"controller": controller_id})
+        if status.presence is Presence.ONLINE:
+            hurry(connection, controller_id)
 
 
 def note_health(engine: Engine, controller_id: str, health: Health) -> None:

@@ -18,12 +18,14 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 from cloud_hub.db import Base
+from cloud_hub.tenancy.rows import hidden, shared
 
 
 class HubState(Base):
     """One row: which incarnation of its own history the database is in."""
 
     __tablename__ = "hub_state"
+    tenancy = shared()
     __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
 
     id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False, server_default="1")
@@ -39,6 +41,7 @@ batch_digests = Table(
     Column("digest", LargeBinary, nullable=False),
     Column("received_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Index(None, "stream_pk", "first_sequence"),
+    info={"tenancy": hidden()},
 )
 """What was committed for a range of numbers, to tell a repetition from a contradiction."""
 
@@ -47,6 +50,7 @@ class IngestAttempt(Base):
     """How often a batch was begun and not finished. Unlogged: a crash of the database may empty it."""
 
     __tablename__ = "ingest_attempts"
+    tenancy = hidden()
     __table_args__ = ({"prefixes": ["UNLOGGED"]},)
 
     digest: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)

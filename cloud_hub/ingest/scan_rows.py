@@ -100,14 +100,15 @@ _UPSERT_NEWEST = text("""
     SET meter_id = excluded.meter_id, observed_at = excluded.observed_at,
         "values" = excluded."values", quality = excluded.quality
     WHERE excluded.observed_at >= known.observed_at
+    RETURNING meter_id
 """)
 
 
-def update_latest(connection: Connection, rows: Sequence[ScanRows]) -> None:
-    """Let each layout's newest scan be the one to show, unless a newer one is known."""
+def update_latest(connection: Connection, rows: Sequence[ScanRows]) -> set[int]:
+    """Let each layout's newest scan be the one to show, unless a newer one is known; return meters that have a newer."""
     connection.execute(_MAKE_NEWEST)
     _copy(connection, "newest_scans", newest(rows))
-    connection.execute(_UPSERT_NEWEST)
+    return set(connection.scalars(_UPSERT_NEWEST))
 
 
 def _copy(connection: Connection, table: str, rows: Sequence[ScanRows]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from protocol import mosquitto
 from provisioning import broker
 
 
@@ -45,9 +46,9 @@ def test_password_hash_equals_that_of_mosquitto_passwd(tmp_path: Path) -> None:
     theirs = passwords.read_text().strip().removeprefix("site-1:")
 
     salt = base64.b64decode(theirs.split("$")[3])
-    assert broker.hash_password("secret", salt) == theirs
+    assert mosquitto.hash_password("secret", salt) == theirs
 
 
 def test_salt_of_another_length_is_refused() -> None:
     with pytest.raises(ValueError, match="12 bytes, not 3"):
-        broker.hash_password("secret", b"abc")
+        mosquitto.hash_password("secret", b"abc")
