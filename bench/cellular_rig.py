@@ -18,6 +18,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from cloud_hub import db
 from cloud_hub.registry.service import register_controller, register_site
+from cloud_hub.schema.upgrade import upgrade
 from demo.mosquitto import Login
 from demo.postgres import PrivatePostgres
 from demo.processes import Process, wait_until
@@ -213,7 +214,7 @@ def rigged(directory: Path) -> Iterator[Rig]:
         postgres = stack.enter_context(PrivatePostgres(directory / "postgres", durable=False))
         stack.callback(postgres.wipe)
         url = postgres.create_database("meterhaul")
-        db.upgrade(url)
+        upgrade(url)
         _register(url)
         broker = stack.enter_context(TlsMosquitto(directory / "broker", host=namespace.host))
         ingest = Process(

@@ -22,8 +22,8 @@ from demo.stack import Stack
 from edge_agent.buffer.inspect import inspect_buffer
 from edge_agent.errors import AgentError
 from edge_agent.site.compile import load_site
-from edge_agent.site.plan import MeterPlan, RequestPlan, SitePlan
 from protocol.profile import Order, Table
+from protocol.site.plan import MeterPlan, RequestPlan, SitePlan
 from protocol.site_config import SiteConfig
 
 AGENT, SCRIPT = "agent", "plain-script"

@@ -19,11 +19,11 @@ from pymodbus.client import ModbusTcpClient
 from pymodbus.exceptions import ModbusException
 
 from edge_agent.clock.clock import SystemClock
-from edge_agent.domain.read_plan import ReadRequest
 from edge_agent.polling.supervisor import Supervisor
 from edge_agent.site.compile import compile_site
-from edge_agent.site.plan import SitePlan
 from protocol.scans import Scan
+from protocol.site.plan import SitePlan
+from protocol.site.read_plan import ReadRequest
 from protocol.site_config import SiteConfig
 from simulator.devices import make_device
 from simulator.faults import Fault, FaultKind

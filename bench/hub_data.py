@@ -14,6 +14,7 @@ from cloud_hub.ingest.copy_binary import ScanRows
 from cloud_hub.ingest.decode import ScanColumns
 from cloud_hub.ingest.scan_rows import copy_scans
 from cloud_hub.registry.service import register_controller, register_manifest, register_site
+from cloud_hub.schema.upgrade import upgrade
 from cloud_hub.work.partitions import make_partitions
 from demo.postgres import PrivatePostgres
 from protocol.manifest import Manifest
@@ -72,7 +73,7 @@ def columns_of(manifest: Manifest, scans: Sequence[tuple[int, Sequence[Scan]]]) 
 def open_hub(postgres: PrivatePostgres, name: str, *, first: datetime, end: datetime) -> Engine:
     """Make a migrated database with partitions from `first` to `end` and some months more."""
     url = postgres.create_database(name)
-    db.upgrade(url)
+    upgrade(url)
     engine = db.create_engine(url)
     while first < end + timedelta(days=31):
         make_partitions(engine, first)

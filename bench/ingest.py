@@ -27,6 +27,7 @@ from cloud_hub.ingest.consumer import GROUP_MESSAGES_MAX
 from cloud_hub.ingest.copy_binary import COLUMNS, ScanRows, encode_rows
 from cloud_hub.ingest.decode import decode
 from cloud_hub.registry.service import register_controller, register_manifest, register_site
+from cloud_hub.schema.upgrade import upgrade
 from cloud_hub.work.partitions import make_partitions
 from demo.mosquitto import PrivateMosquitto
 from demo.postgres import PrivatePostgres
@@ -116,7 +117,7 @@ def measure(rig: Rig, label: str, load: Load) -> tuple[float, float]:
 def prepare_database(postgres: PrivatePostgres, name: str, controllers: Sequence[str]) -> Engine:
     """Make a migrated database with partitions for the load's months, and the controllers that send it."""
     url = postgres.create_database(name)
-    db.upgrade(url)
+    upgrade(url)
     engine = db.create_engine(url)
     make_partitions(engine, datetime(2026, 9, 1, tzinfo=UTC))
     with Session(engine) as session, session.begin():

@@ -21,6 +21,7 @@ from sqlalchemy import Engine, text
 from cloud_hub import db
 from cloud_hub.ledger.dirty import ScanSpan, mark_scans
 from cloud_hub.ledger.recompute import recompute_all, recompute_some
+from cloud_hub.schema.upgrade import upgrade
 from cloud_hub.work.partitions import make_partitions
 from demo.postgres import PrivatePostgres
 
@@ -90,7 +91,7 @@ def main() -> int:
         directory.chmod(0o755)  # PostgreSQL runs as another user and must get through
         postgres = stack.enter_context(PrivatePostgres(directory / "postgres"))
         url = postgres.create_database("ledger")
-        db.upgrade(url)
+        upgrade(url)
         engine = db.create_engine(url)
         prepare(engine, arguments.sites)
         holds = measure_rounds(engine, arguments.rounds)

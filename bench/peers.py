@@ -18,9 +18,9 @@ from peer_venv import find_peer_python
 
 from demo.mosquitto import find_mosquitto
 from demo.processes import Process, accepts_connections, free_port, wait_until
-from edge_agent.domain.read_plan import ReadRequest, plan_reads
 from protocol.library import default_points, get_profile
 from protocol.profile import Order, Point, Table
+from protocol.site.read_plan import ReadRequest, plan_reads
 from protocol.site_config import BusConfig, SiteConfig
 
 PEERS = ("thingsboard-gateway", "modpoll")

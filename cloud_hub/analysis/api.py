@@ -1,177 +1,158 @@
 """The analysis as JSON: the same questions for a site, a meter, a group and an organisation."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
-from enum import StrEnum
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from flask import Blueprint, Response, request
+from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
+from cloud_hub.access import routes
+from cloud_hub.access.permissions import Permission
 from cloud_hub.analysis import service
-from cloud_hub.analysis.comparison import COMPARABLE_FROM, Reference, read_comparison
+from cloud_hub.analysis.comparison import read_comparison
 from cloud_hub.analysis.costs import read_cost
-from cloud_hub.analysis.emissions import SERIES_MAX, read_emissions
-from cloud_hub.analysis.model import Flow, Scope, Step
+from cloud_hub.analysis.emissions import read_emissions
+from cloud_hub.analysis.model import Scope, Step
+from cloud_hub.analysis.questions import (
+    ComparisonQuestion,
+    CostQuestion,
+    EmissionsQuestion,
+    EnergyQuestion,
+    HeatMapQuestion,
+    ProfileQuestion,
+    Question,
+)
+from cloud_hub.analysis.schemas import ComparisonOut, CostOut, EmissionsOut, EnergyOut, HeatMapOut, ProfileOut
 from cloud_hub.analysis.scopes import find_group, find_meter, find_organisation, find_site
 from cloud_hub.analysis.shapes import comparison_out, cost_out, emissions_out, energy_out, heat_map_out, profile_out
 from cloud_hub.errors import Invalid
 from cloud_hub.web.database import request_session
-from cloud_hub.web.json import answer_json
-from cloud_hub.web.parameters import parse_instant, parse_whole
 
 BUCKETS_MAX = 40_000
 """Of one answer by intervals: two years of half hours, four months of 5 minutes."""
-HEAT_DAYS_MAX = 800
 
-api = Blueprint("analysis_api", __name__, url_prefix="/api/v1")
+api = routes.api("analysis_api", tag="Analysis")
 
-_View = Callable[..., Response]
-_Word = TypeVar("_Word", bound=StrEnum)
+_PLACES = {
+    "site": "sites/<site>",
+    "organisation": "organisations/<organisation>",
+    "meter": "meters/<id:meter_id>",
+    "group": "groups/<id:group_id>",
+}
 
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """What every question of this blueprint says."""
-
-    session: Session
-    scope: Scope
-    first: date
-    last: date
-    known: dict[str, Any]
-    """`now` and, where the request names one, `as_known_at`."""
+_View = TypeVar("_View", bound=Callable[..., BaseModel])
 
 
-def _of_every_scope(name: str) -> Callable[[_View], _View]:
+def _of_every_scope(name: str, query: type[Question], answer: type[BaseModel]) -> Callable[[_View], _View]:
     """Give a view its four addresses."""
 
     def register(view: _View) -> _View:
-        for place in ("sites/<slug>", "organisations/<organisation>", "meters/<id:meter_id>", "groups/<id:group_id>"):
-            api.add_url_rule(f"/{place}/{name}", endpoint=view.__name__, view_func=view)
+        for kind, place in _PLACES.items():
+            endpoint = f"{view.__name__}_of_{kind}"
+            api.get(
+                f"/{place}/{name}", permission=Permission.ENERGY_READ, endpoint=endpoint, query=query, answer=answer
+            )(view)
         return view
 
     return register
 
 
-@_of_every_scope("energy")
-def get_energy(**place: Any) -> Response:  # noqa: ANN401 - slugs and ids out of the address
+@_of_every_scope("energy", EnergyQuestion, EnergyOut)
+def get_energy(query: EnergyQuestion, **place: Any) -> EnergyOut:  # noqa: ANN401 - slugs and ids out of the address
     """Return totals and a series by `step`."""
-    asked = _read_question(place)
-    step = _parse_word("step", Step, Step.DAY)
-    if step is Step.INTERVAL and asked.scope.parts:
-        shortest_s = min(part.interval_s for part in asked.scope.parts)
-        days_max = BUCKETS_MAX * shortest_s // 86_400
-        if (asked.last - asked.first).days >= days_max:
-            raise Invalid(f"step is interval: ask for at most {days_max} days at once, or for step=day")
-    series = service.read_series(asked.session, asked.scope, asked.first, asked.last, step, **asked.known)
-    return answer_json(energy_out(series))
-
-
-@_of_every_scope("profile")
-def get_profile(**place: Any) -> Response:  # noqa: ANN401 - as above
-    """Return operating hours, peak, base load and the shape of the day."""
-    asked = _read_question(place)
-    flow = _parse_word("flow", Flow, Flow.IMPORT)
-    profile = service.read_profile(asked.session, asked.scope, asked.first, asked.last, flow=flow, **asked.known)
-    return answer_json(profile_out(profile, flow))
-
-
-@_of_every_scope("heatmap")
-def get_heat_map(**place: Any) -> Response:  # noqa: ANN401 - as above
-    """Return mean power by local day and wall clock."""
-    asked = _read_question(place)
-    if (asked.last - asked.first).days >= HEAT_DAYS_MAX:
-        raise Invalid(f"the range has more than {HEAT_DAYS_MAX} days: a heat map holds at most that many")
-    flow = _parse_word("flow", Flow, Flow.IMPORT)
-    heat = service.read_heat_map(asked.session, asked.scope, asked.first, asked.last, flow=flow, **asked.known)
-    return answer_json(heat_map_out(heat, flow, {"start": asked.first, "end": asked.last + timedelta(days=1)}))
-
-
-@_of_every_scope("comparison")
-def get_comparison(**place: Any) -> Response:  # noqa: ANN401 - as above
-    """Return the range beside earlier ones."""
-    asked = _read_question(place)
-    reference = _parse_word("reference", Reference, Reference.PREVIOUS)
-    comparison = read_comparison(
-        asked.session,
-        asked.scope,
-        asked.first,
-        asked.last,
-        reference,
-        flow=_parse_word("flow", Flow, Flow.IMPORT),
-        periods=parse_whole(request.args, "periods", default=4, lowest=1, highest=53),
-        threshold=10 * parse_whole(request.args, "threshold", default=COMPARABLE_FROM // 10, lowest=1, highest=100),
-        **asked.known,
-    )
-    return answer_json(comparison_out(comparison, reference))
-
-
-@_of_every_scope("cost")
-def get_cost(**place: Any) -> Response:  # noqa: ANN401 - as above
-    """Return bills by site; with `trace=1`, the intervals of every line."""
-    asked = _read_question(place)
-    is_traced = parse_whole(request.args, "trace", default=0, lowest=0, highest=1) == 1
-    cost = read_cost(asked.session, asked.scope, asked.first, asked.last, **asked.known)
-    return answer_json(cost_out(cost, is_traced=is_traced))
-
-
-@_of_every_scope("emissions")
-def get_emissions(**place: Any) -> Response:  # noqa: ANN401 - as above
-    """Return emissions by each series of factors; `series` names one and may come several times."""
-    asked = _read_question(place)
-    emissions = read_emissions(
-        asked.session, asked.scope, asked.first, asked.last, series_ids=_parse_series(), **asked.known
-    )
-    return answer_json(emissions_out(emissions))
-
-
-def _parse_series() -> list[int] | None:
-    texts = request.args.getlist("series")
-    if len(texts) > SERIES_MAX:
-        raise Invalid(f"series is there {len(texts)} times: ask for at most {SERIES_MAX} at once")
-    ids = [parse_whole({"series": text}, "series", default=0, lowest=1, highest=2**53) for text in texts]
-    return list(dict.fromkeys(ids)) or None
-
-
-def _read_question(place: dict[str, Any]) -> _Asked:
-    first, end = _parse_day("from"), _parse_day("to")
-    if end <= first:
-        raise Invalid("to is not after from: a range begins with the day from and ends before the day to")
     session = request_session()
-    known: dict[str, Any] = {"now": datetime.now(UTC)}
-    if "as_known_at" in request.args:
-        known["as_known_at"] = parse_instant(request.args, "as_known_at")
-    return _Asked(session, _find_scope(session, place), first, end - timedelta(days=1), known)
+    scope = _find_scope(session, place, query.quantity)
+    if query.step is Step.INTERVAL and scope.parts:
+        shortest_s = min(part.interval_s for part in scope.parts)
+        days_max = BUCKETS_MAX * shortest_s // 86_400
+        if (query.last - query.start).days >= days_max:
+            raise Invalid(f"step is interval: ask for at most {days_max} days at once, or for step=day")
+    return energy_out(
+        service.read_series(
+            session, scope, query.start, query.last, query.step, now=_now(), as_known_at=query.as_known_at
+        )
+    )
 
 
-def _find_scope(session: Session, place: dict[str, Any]) -> Scope:
-    quantity = request.args.get("quantity")
-    if "slug" in place:
-        return find_site(session, place["slug"], quantity)
+@_of_every_scope("profile", ProfileQuestion, ProfileOut)
+def get_profile(query: ProfileQuestion, **place: Any) -> ProfileOut:  # noqa: ANN401 - as above
+    """Return operating hours, peak, base load and the shape of the day."""
+    session = request_session()
+    scope = _find_scope(session, place, query.quantity)
+    profile = service.read_profile(
+        session, scope, query.start, query.last, flow=query.flow, now=_now(), as_known_at=query.as_known_at
+    )
+    return profile_out(profile, query.flow)
+
+
+@_of_every_scope("heatmap", HeatMapQuestion, HeatMapOut)
+def get_heat_map(query: HeatMapQuestion, **place: Any) -> HeatMapOut:  # noqa: ANN401 - as above
+    """Return mean power by local day and wall clock."""
+    session = request_session()
+    scope = _find_scope(session, place, query.quantity)
+    heat = service.read_heat_map(
+        session, scope, query.start, query.last, flow=query.flow, now=_now(), as_known_at=query.as_known_at
+    )
+    return heat_map_out(heat, query.flow, {"start": query.start, "end": query.end})
+
+
+@_of_every_scope("comparison", ComparisonQuestion, ComparisonOut)
+def get_comparison(query: ComparisonQuestion, **place: Any) -> ComparisonOut:  # noqa: ANN401 - as above
+    """Return the range beside earlier ones."""
+    session = request_session()
+    comparison = read_comparison(
+        session,
+        _find_scope(session, place, query.quantity),
+        query.start,
+        query.last,
+        query.reference,
+        flow=query.flow,
+        periods=query.periods,
+        threshold=10 * query.threshold,
+        now=_now(),
+        as_known_at=query.as_known_at,
+    )
+    return comparison_out(comparison, query.reference)
+
+
+@_of_every_scope("cost", CostQuestion, CostOut)
+def get_cost(query: CostQuestion, **place: Any) -> CostOut:  # noqa: ANN401 - as above
+    """Return bills by site; with `trace`, the intervals of every line."""
+    session = request_session()
+    scope = _find_scope(session, place, query.quantity)
+    cost = read_cost(session, scope, query.start, query.last, now=_now(), as_known_at=query.as_known_at)
+    return cost_out(cost, is_traced=query.trace)
+
+
+@_of_every_scope("emissions", EmissionsQuestion, EmissionsOut)
+def get_emissions(query: EmissionsQuestion, **place: Any) -> EmissionsOut:  # noqa: ANN401 - as above
+    """Return emissions by each series of factors; `series` names one and may come several times."""
+    session = request_session()
+    scope = _find_scope(session, place, query.quantity)
+    series_ids = None if query.series is None else list(dict.fromkeys(query.series))
+    return emissions_out(
+        read_emissions(
+            session,
+            scope,
+            query.start,
+            query.last,
+            series_ids=series_ids,
+            now=_now(),
+            as_known_at=query.as_known_at,
+        )
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _find_scope(session: Session, place: dict[str, Any], quantity: str | None) -> Scope:
+    if "site" in place:
+        return find_site(session, place["site"], quantity)
     if "organisation" in place:
         return find_organisation(session, place["organisation"], quantity)
     if "meter_id" in place:
         return find_meter(session, place["meter_id"], quantity)
     return find_group(session, place["group_id"], quantity)
-
-
-def _parse_day(name: str) -> date:
-    text = request.args.get(name)
-    if text is None:
-        raise Invalid(f"{name} is missing: send a day of the site's calendar such as 2026-01-31")
-    try:
-        day = date.fromisoformat(text)
-    except ValueError as error:
-        raise Invalid(f"{name} is {text!r}: send a day of the site's calendar such as 2026-01-31") from error
-    if not date(1971, 1, 1) <= day <= date(2199, 12, 31):
-        raise Invalid(f"{name} is {text!r}, which no ledger reaches: send a day from 1971 to 2199")
-    return day
-
-
-def _parse_word(name: str, words: type[_Word], default: _Word) -> _Word:
-    text = request.args.get(name, default.value)
-    try:
-        return words(text)
-    except ValueError as error:
-        raise Invalid(f"{name} is {text!r}: send one of {', '.join(words)}") from error

@@ -58,7 +58,7 @@ class Shown:
         """Shape a figure."""
         return FigureOut(
             amount=self.maybe(figure.amount_micro),
-            quality=figure.quality.value,
+            quality=figure.quality,
             completeness=share_out(figure.completeness),
             measured=self.exact(figure.measured_micro),
             estimated=self.exact(figure.estimated_micro),
@@ -73,7 +73,7 @@ class Shown:
         """Shape figures as columns."""
         return ColumnsOut(
             amount=[self.maybe(figure.amount_micro) for figure in figures],
-            quality=[figure.quality.value for figure in figures],
+            quality=[figure.quality for figure in figures],
             completeness=[share_out(figure.completeness) for figure in figures],
             estimated=[self.exact(figure.estimated_micro) for figure in figures],
             edited=[self.exact(figure.edited_micro) for figure in figures],

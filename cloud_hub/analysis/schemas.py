@@ -5,15 +5,15 @@ Completeness is a number from 0 to 1 in steps of a thousandth, rounded down. Nul
 """
 
 from datetime import date, datetime
-from decimal import Decimal
-from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, ConfigDict, Field
 
+from cloud_hub.analysis.comparison import Reference
+from cloud_hub.analysis.model import FigureQuality, Flow, ScopeKind, Step
 from cloud_hub.registry.schemas import Instant
-
-Exact = Annotated[Decimal, PlainSerializer(lambda number: format(number, "f"), return_type=str)]
-"""An exact decimal, written as a text without exponent."""
+from cloud_hub.tariffs.document import Flow as PricedFlow
+from cloud_hub.tariffs.emission_series import Basis, FactorKind
+from cloud_hub.web.numbers import ExactOut
 
 
 class MeasureOut(BaseModel):
@@ -27,7 +27,7 @@ class MeasureOut(BaseModel):
 class ScopeOut(BaseModel):
     """What an answer is about."""
 
-    kind: str
+    kind: ScopeKind
     key: str
     name: str
     quantity: str
@@ -52,13 +52,13 @@ class Ranged(BaseModel):
 class FigureOut(BaseModel):
     """An amount and what is known about it."""
 
-    amount: Exact | None
-    quality: str
+    amount: ExactOut | None
+    quality: FigureQuality
     completeness: float | None
-    measured: Exact
-    estimated: Exact
-    edited: Exact
-    partial: Exact
+    measured: ExactOut
+    estimated: ExactOut
+    edited: ExactOut
+    partial: ExactOut
     """A lower bound of what was known in part only."""
     meters: int
     """Registers expected at once, at most."""
@@ -70,12 +70,12 @@ class FigureOut(BaseModel):
 class ColumnsOut(BaseModel):
     """Equally long columns of figures, one entry per bucket."""
 
-    amount: list[Exact | None]
-    quality: list[str]
+    amount: list[ExactOut | None]
+    quality: list[FigureQuality]
     completeness: list[float | None]
-    estimated: list[Exact]
-    edited: list[Exact]
-    partial: list[Exact]
+    estimated: list[ExactOut]
+    edited: list[ExactOut]
+    partial: list[ExactOut]
     meters: list[int]
     missing_s: list[int]
 
@@ -83,7 +83,7 @@ class ColumnsOut(BaseModel):
 class ResidualOut(BaseModel):
     """What no sub-meter counts, over the time in which all is known."""
 
-    amount: Exact | None
+    amount: ExactOut | None
     known_s: int
     expected_s: int
 
@@ -91,14 +91,14 @@ class ResidualOut(BaseModel):
 class EnergyOut(Ranged):
     """A series with totals."""
 
-    step: str
+    step: Step
     day: list[date]
     """First local day of each bucket."""
     bucket_start: list[Instant | None]
     bucket_end: list[Instant | None]
-    flows: dict[str, ColumnsOut]
-    totals: dict[str, FigureOut]
-    residuals: list[Exact | None]
+    flows: dict[Flow, ColumnsOut]
+    totals: dict[Flow, FigureOut]
+    residuals: list[ExactOut | None]
     """Of each bucket; empty without sub-meters."""
     residual: ResidualOut | None
 
@@ -107,7 +107,7 @@ class MoneyOut(BaseModel):
     """An amount of one currency."""
 
     currency: str
-    amount: Exact
+    amount: ExactOut
 
 
 class HoursShareOut(BaseModel):
@@ -121,7 +121,7 @@ class HoursShareOut(BaseModel):
 class PeakOut(BaseModel):
     """The highest mean power of an interval."""
 
-    power: Exact
+    power: ExactOut
     start: Instant
     end: Instant
     local_start: datetime
@@ -131,7 +131,7 @@ class PeakOut(BaseModel):
 class BaseLoadOut(BaseModel):
     """Mean power of the lowest tenth of the measured intervals."""
 
-    power: Exact
+    power: ExactOut
     intervals: int
 
 
@@ -141,21 +141,21 @@ class DayShapeOut(BaseModel):
     name: str
     days: int
     clock: list[str]
-    power: list[Exact | None]
+    power: list[ExactOut | None]
 
 
 class ProfileOut(Ranged):
     """How energy is used."""
 
-    flow: str
+    flow: Flow
     total: FigureOut
     inside: HoursShareOut | None
     outside: HoursShareOut | None
     peak: PeakOut | None
     higher_unmeasured: PeakOut | None
     base_load: BaseLoadOut | None
-    mean_power: Exact | None
-    load_factor: Exact | None
+    mean_power: ExactOut | None
+    load_factor: ExactOut | None
     shapes: list[DayShapeOut]
 
 
@@ -169,10 +169,10 @@ class HeatColumnOut(BaseModel):
 class HeatMapOut(Ranged):
     """Mean power by local day and wall clock."""
 
-    flow: str
+    flow: Flow
     day: list[date]
     columns: list[HeatColumnOut]
-    power: list[list[Exact | None]]
+    power: list[list[ExactOut | None]]
     quality: list[list[str]]
 
 
@@ -192,13 +192,13 @@ class ComparisonOut(BaseModel):
     """A period beside earlier ones."""
 
     scope: ScopeOut
-    flow: str
-    reference: str
+    flow: Flow
+    reference: Reference
     period: ComparedOut
     references: list[ComparedOut]
-    reference_amount: Exact | None
-    change: Exact | None
-    change_percent: Exact | None
+    reference_amount: ExactOut | None
+    change: ExactOut | None
+    change_percent: ExactOut | None
     cut_at: str | None
     """Wall clock up to which the last days are counted."""
 
@@ -211,19 +211,19 @@ class LineOut(BaseModel):
     name: str
     component: str
     kind: str
-    flow: str
+    flow: PricedFlow
     month: date
     start: Instant = Field(alias="from")
     end: Instant = Field(alias="to")
     version_id: int | None
-    quantity: Exact
+    quantity: ExactOut
     unit: str
-    rate: Exact | None
+    rate: ExactOut | None
     share: str
     """Of a month, as a fraction: 1 for what is not charged by the month."""
-    exact: Exact
+    exact: ExactOut
     """To twelve digits behind the point."""
-    amount: Exact
+    amount: ExactOut
     """Rounded as the tariff says."""
     completeness: float
     intervals: int
@@ -240,9 +240,9 @@ class SiteCostOut(BaseModel):
     site: str
     currency: str | None
     """Null when no tariff holds."""
-    net: Exact
-    tax: Exact
-    total: Exact
+    net: ExactOut
+    tax: ExactOut
+    total: ExactOut
     completeness: float
     unpriced_intervals: int
     notes: list[str]
@@ -269,12 +269,12 @@ class EmittedOut(BaseModel):
     region: str
     publisher: str
     year: int | None
-    basis: str
-    kind: str
+    basis: Basis
+    kind: FactorKind
     life_cycle: bool
     with_losses: bool
-    emitted_g: Exact
-    avoided_g: Exact
+    emitted_g: ExactOut
+    avoided_g: ExactOut
     """Elsewhere, by export: never taken off."""
     without_factor_s: int
 

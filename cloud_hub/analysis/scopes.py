@@ -22,8 +22,9 @@ from cloud_hub.calendar.days import ms_of_instant
 from cloud_hub.energy.model import Direction
 from cloud_hub.errors import Invalid, NotFound
 from cloud_hub.ledger.models import RegisterRecord
+from cloud_hub.organisations.models import Organisation
 from cloud_hub.registry import queries
-from cloud_hub.registry.models import Meter, MeterGroup, MeterGroupMember, Organisation, Point, Site
+from cloud_hub.registry.models import Meter, MeterGroup, MeterGroupMember, Point, Site
 from protocol.errors import UnknownQuantity
 from protocol.quantities import get_quantity
 

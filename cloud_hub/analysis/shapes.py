@@ -3,8 +3,9 @@
 from decimal import Decimal
 from typing import Any
 
+from cloud_hub.analysis.comparison import Reference
 from cloud_hub.analysis.figure_shapes import DAY, Shown, clock_text, money_out
-from cloud_hub.analysis.model import Scope
+from cloud_hub.analysis.model import Flow, Scope
 from cloud_hub.analysis.results import (
     Comparison,
     Cost,
@@ -34,12 +35,13 @@ from cloud_hub.analysis.units import plain, shown_power_unit, shown_unit
 from cloud_hub.calendar.days import Grid, instant_of_ms
 from cloud_hub.energy.model import COMPLETE
 from cloud_hub.tariffs.bill import Line
+from cloud_hub.tariffs.emission_series import Basis, FactorKind
 
 
 def scope_out(scope: Scope) -> ScopeOut:
     """Say what an answer is about."""
     return ScopeOut(
-        kind=scope.kind.value,
+        kind=scope.kind,
         key=scope.key,
         name=scope.name,
         quantity=scope.measure.quantity,
@@ -57,18 +59,18 @@ def energy_out(series: Series) -> EnergyOut:
         scope=scope_out(series.scope),
         start=series.first,
         end=series.last + DAY,
-        step=series.step.value,
+        step=series.step,
         day=[bucket.first_day for bucket in series.buckets],
         bucket_start=[bucket.start for bucket in series.buckets],
         bucket_end=[bucket.end for bucket in series.buckets],
-        flows={flow.value: shown.columns(figures) for flow, figures in series.flows.items()},
-        totals={flow.value: shown.figure(figure) for flow, figure in series.totals.items()},
+        flows={flow: shown.columns(figures) for flow, figures in series.flows.items()},
+        totals={flow: shown.figure(figure) for flow, figure in series.totals.items()},
         residuals=[shown.maybe(rest.amount_micro) for rest in series.residuals],
         residual=shown.residual(series.residual),
     )
 
 
-def profile_out(profile: Profile, flow: str) -> ProfileOut:
+def profile_out(profile: Profile, flow: Flow) -> ProfileOut:
     """Shape a usage profile."""
     shown = Shown(profile.scope)
     base = profile.base_load
@@ -91,7 +93,7 @@ def profile_out(profile: Profile, flow: str) -> ProfileOut:
     )
 
 
-def heat_map_out(heat: HeatMap, flow: str, ranged: dict[str, Any]) -> HeatMapOut:
+def heat_map_out(heat: HeatMap, flow: Flow, ranged: dict[str, Any]) -> HeatMapOut:
     """Shape a heat map; `ranged` holds its first day and the one after its last."""
     shown = Shown(heat.scope)
     return HeatMapOut(
@@ -105,13 +107,13 @@ def heat_map_out(heat: HeatMap, flow: str, ranged: dict[str, Any]) -> HeatMapOut
     )
 
 
-def comparison_out(comparison: Comparison, reference: str) -> ComparisonOut:
+def comparison_out(comparison: Comparison, reference: Reference) -> ComparisonOut:
     """Shape a comparison."""
     shown = Shown(comparison.scope)
     per_mille = comparison.change_per_mille
     return ComparisonOut(
         scope=scope_out(comparison.scope),
-        flow=comparison.flow.value,
+        flow=comparison.flow,
         reference=reference,
         period=shown.compared(comparison.period),
         references=[shown.compared(each) for each in comparison.references],
@@ -160,8 +162,8 @@ def _emitted_out(emitted: Emitted) -> EmittedOut:
         region=series.region,
         publisher=series.publisher,
         year=series.year,
-        basis=series.basis,
-        kind=series.kind,
+        basis=Basis(series.basis),
+        kind=FactorKind(series.kind),
         life_cycle=series.life_cycle,
         with_losses=series.with_losses,
         emitted_g=plain(emitted.emitted_g),
@@ -190,7 +192,7 @@ def _line_out(line: Line, grid: Grid, *, is_traced: bool) -> LineOut:
         name=line.name,
         component=line.component,
         kind=line.kind,
-        flow=line.flow.value,
+        flow=line.flow,
         month=line.month,
         start=instant_of_ms(line.from_ms),
         end=instant_of_ms(line.to_ms),

@@ -7,7 +7,7 @@ from typing import Self
 from holidays import country_holidays
 from pydantic import model_validator
 
-from cloud_hub.calendar.documents import Document
+from cloud_hub.web.documents import Document
 
 
 class Holidays(Document):

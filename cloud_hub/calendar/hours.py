@@ -19,8 +19,8 @@ from pydantic import AfterValidator, Field, model_validator
 
 from cloud_hub.calendar.clock import DAY_MIN, Range, covered_ms, unite, utc_ranges
 from cloud_hub.calendar.days import Grid, date_of_number
-from cloud_hub.calendar.documents import Document, parse_document, read_clock
 from cloud_hub.calendar.holidays import Holidays, is_holiday
+from cloud_hub.web.documents import Document, parse_document, read_clock
 
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 WEEKDAYS: tuple[Weekday, ...] = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")

@@ -4,10 +4,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import RowMapping, text
+from sqlalchemy import RowMapping, select, text
 from sqlalchemy.orm import Session
 
+from cloud_hub.organisations.models import Organisation
+from cloud_hub.readings.models import Stream
+from cloud_hub.registry.models import Controller, Site
 from cloud_hub.web.pagination import Page, Window, cut
+from protocol.messages import Presence
 from protocol.scans import GapReason
 
 # Set arithmetic is PostgreSQL's: what an agent announced, less what arrived in whatever form, waits.
@@ -30,10 +34,7 @@ LEFT JOIN LATERAL (
 ) AS lost ON true
 """
 
-_STREAMS = text(f"""{_PER_STREAM}
-WHERE streams.id > :after AND (:controller_id IS NULL OR streams.controller_id = :controller_id)
-ORDER BY streams.id LIMIT :limit
-""")
+_STREAMS = text(f"{_PER_STREAM} WHERE streams.id = ANY(:ids) ORDER BY streams.id")
 
 _COUNTS = text(f"""
 SELECT controller_id, sum(committed)::int8 AS committed, sum(waiting)::int8 AS waiting, sum(gaps)::int8 AS gaps,
@@ -60,6 +61,16 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
+class PlacedController:
+    """A controller and where it stands."""
+
+    controller: Controller
+    site: str
+    organisation: str
+    """Their slugs."""
+
+
+@dataclass(frozen=True, slots=True)
 class StreamDelivery:
     """One run of an agent and how far its delivery is."""
 
@@ -82,15 +93,45 @@ def count_deliveries(session: Session, controller_ids: Collection[str]) -> dict[
     return {controller_id: known.get(controller_id, Delivery()) for controller_id in controller_ids}
 
 
-def list_streams(session: Session, window: Window, controller_id: str | None = None) -> Page[StreamDelivery]:
-    """List streams in the order in which they were first seen; of one controller, when one is named."""
-    parameters = {
-        "after": window.after_id,
-        "controller_id": controller_id,
-        "limit": window.limit + 1,
-        "never_arrived": GapReason.NEVER_ARRIVED.value,
-    }
-    rows: Sequence[RowMapping] = session.execute(_STREAMS, parameters).mappings().all()
+def list_controllers(
+    session: Session,
+    window: Window,
+    *,
+    site_id: int | None = None,
+    organisation_id: int | None = None,
+    presence: Presence | None = None,
+) -> Page[PlacedController]:
+    """List controllers by id: of one site, of an organisation and those below it, of one presence, when so asked."""
+    query = (
+        select(Controller, Site.slug.label("site"), Organisation.slug.label("organisation"))
+        .join(Site, Site.id == Controller.site_id)
+        .join(Organisation, Organisation.id == Site.organisation_id)
+        .order_by(Controller.id)
+        .limit(window.limit + 1)
+    )
+    if window.after is not None:
+        query = query.where(Controller.id > window.after)
+    if organisation_id is not None:
+        query = query.where(Organisation.lineage.contains([organisation_id]))
+    wanted = ((Controller.site_id, site_id), (Controller.presence, presence))
+    query = query.where(*(column == value for column, value in wanted if value is not None))
+    placed = [PlacedController(row.Controller, row.site, row.organisation) for row in session.execute(query)]
+    return cut(placed, window, lambda one: one.controller.id)
+
+
+def list_streams(
+    session: Session, window: Window, *, controller_id: str | None = None, site_id: int | None = None
+) -> Page[StreamDelivery]:
+    """List streams in the order in which they were first seen; of one controller or one site, when so asked."""
+    # Which streams, is asked by way of their controllers, whose rows say whose they are.
+    query = select(Stream.id).join(Controller, Controller.id == Stream.controller_id)
+    wanted = ((Controller.id, controller_id), (Controller.site_id, site_id))
+    query = query.where(
+        Stream.id > window.after_id, *(column == value for column, value in wanted if value is not None)
+    )
+    ids = list(session.scalars(query.order_by(Stream.id).limit(window.limit + 1)))
+    parameters = {"ids": ids, "never_arrived": GapReason.NEVER_ARRIVED.value}
+    rows: Sequence[RowMapping] = session.execute(_STREAMS, parameters).mappings().all() if ids else []
     return cut([_stream(row) for row in rows], window, lambda stream: stream.id)
 
 

@@ -1,54 +1,54 @@
 """Controllers and streams as JSON: who is there, and how far the delivery of scans is."""
 
-from collections.abc import Sequence
-
-from flask import Blueprint, Response, request
-from sqlalchemy.orm import Session
-
+from cloud_hub.access import routes
+from cloud_hub.access.permissions import Permission
 from cloud_hub.readings import delivery
-from cloud_hub.readings.schemas import ControllerOut, DeliveryOut, StreamOut
+from cloud_hub.readings.schemas import (
+    ControllerOut,
+    ControllersQuery,
+    DeliveryOut,
+    StreamOut,
+    StreamsQuery,
+)
 from cloud_hub.registry import queries
-from cloud_hub.registry.api import wanted_site_id
-from cloud_hub.registry.models import Controller
 from cloud_hub.web.database import request_session
-from cloud_hub.web.json import answer_json
-from cloud_hub.web.pagination import PageOut, encode_cursor, parse_window
+from cloud_hub.web.pagination import PageOut, encode_cursor
 
-api = Blueprint("delivery_api", __name__, url_prefix="/api/v1")
+api = routes.api("delivery_api", tag="Delivery")
 
 
-@api.get("/controllers")
-def list_controllers() -> Response:
-    """List controllers with their presence and delivery; `site` names one site."""
+@api.get("/controllers", permission=Permission.SITES_READ, query=ControllersQuery, answer=PageOut[ControllerOut])
+def list_controllers(query: ControllersQuery) -> PageOut[ControllerOut]:
+    """List controllers with their presence and delivery."""
     session = request_session()
-    page = queries.list_controllers(session, parse_window(request.args), wanted_site_id(session))
-    items = _controllers_out(session, page.items)
-    return answer_json(PageOut[ControllerOut](items=items, next_cursor=encode_cursor(page.next_key)))
-
-
-@api.get("/streams")
-def list_streams() -> Response:
-    """List streams, the runs of agents; `controller` names one controller."""
-    session = request_session()
-    wanted = request.args.get("controller")
-    controller_id = None if wanted is None else queries.get_controller(session, wanted).id
-    page = delivery.list_streams(session, parse_window(request.args), controller_id)
-    items = [StreamOut.model_validate(stream) for stream in page.items]
-    return answer_json(PageOut[StreamOut](items=items, next_cursor=encode_cursor(page.next_key)))
-
-
-def _controllers_out(session: Session, controllers: Sequence[Controller]) -> list[ControllerOut]:
-    slugs = queries.map_site_slugs(session, {controller.site_id for controller in controllers})
-    deliveries = delivery.count_deliveries(session, [controller.id for controller in controllers])
-    return [
+    site_id = None if query.site is None else queries.get_site(session, query.site).id
+    named = query.organisation
+    organisation_id = None if named is None else queries.get_organisation(session, named).id
+    page = delivery.list_controllers(
+        session, query.window, site_id=site_id, organisation_id=organisation_id, presence=query.presence
+    )
+    deliveries = delivery.count_deliveries(session, [place.controller.id for place in page.items])
+    items = [
         ControllerOut(
-            id=controller.id,
-            site=slugs[controller.site_id],
-            presence=controller.presence,
-            presence_at=controller.presence_at,
-            last_seen_at=controller.last_seen_at,
-            agent_version=controller.agent_version,
-            delivery=DeliveryOut.model_validate(deliveries[controller.id]),
+            id=place.controller.id,
+            organisation=place.organisation,
+            site=place.site,
+            presence=place.controller.presence,
+            presence_at=place.controller.presence_at,
+            last_seen_at=place.controller.last_seen_at,
+            agent_version=place.controller.agent_version,
+            delivery=DeliveryOut.model_validate(deliveries[place.controller.id]),
         )
-        for controller in controllers
+        for place in page.items
     ]
+    return PageOut(items=items, next_cursor=encode_cursor(page.next_key))
+
+
+@api.get("/streams", permission=Permission.SITES_READ, query=StreamsQuery, answer=PageOut[StreamOut])
+def list_streams(query: StreamsQuery) -> PageOut[StreamOut]:
+    """List streams, the runs of agents."""
+    session = request_session()
+    site_id = None if query.site is None else queries.get_site(session, query.site).id
+    page = delivery.list_streams(session, query.window, controller_id=query.controller, site_id=site_id)
+    items = [StreamOut.model_validate(stream) for stream in page.items]
+    return PageOut(items=items, next_cursor=encode_cursor(page.next_key))

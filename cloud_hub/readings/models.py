@@ -25,6 +25,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, INT8RANGE, Range
 from sqlalchemy.orm import Mapped, mapped_column
 
 from cloud_hub.db import Base, Ranges
+from cloud_hub.tenancy.rows import through
 from protocol.ranges import RangeSet
 
 scans = Table(
@@ -37,6 +38,7 @@ scans = Table(
     Column("quality", ARRAY(SmallInteger)),
     Index(None, "meter_id", "observed_at"),
     postgresql_partition_by="RANGE (observed_at)",
+    info={"tenancy": through("meters", "meter_id")},
 )
 """One row per visit to a meter. `values` follow the layout's points, NaN where the quality carries none;
 `quality` is null when all is good. No foreign key and no unique index: `streams.committed` alone
@@ -53,6 +55,7 @@ scan_days = Table(
     Column("step_ms", Integer),
     Column("offsets_ms", ARRAY(Integer)),
     postgresql_partition_by="RANGE (day)",
+    info={"tenancy": through("meters", "meter_id")},
 )
 """When a layout's points were read on one closed day (UTC): milliseconds since midnight, ordered. As `offsets_ms`,
 or, where they are evenly spaced, as `first_ms` and `step_ms`. A day's scans of one layout stand either here or in
@@ -74,6 +77,7 @@ point_days = Table(
     Column("float8s", ARRAY(Double)),
     Column("quality", ARRAY(SmallInteger)),
     postgresql_partition_by="RANGE (day)",
+    info={"tenancy": through("meters", "meter_id")},
 )
 """What was read of one point at those times, in one of four forms (`cloud_hub.readings.packing`): whole numbers, with
 value = (base + n) / divisor, or floats; in none when no value is there. `valued` says how many are. `quality` is
@@ -110,6 +114,7 @@ class ScanLatest(Base):
     """The newest scan of each layout."""
 
     __tablename__ = "scan_latest"
+    tenancy = through("meters", "meter_id")
     __table_args__ = ({"postgresql_with": {"fillfactor": "50"}},)  # updates stay in their page (HOT)
 
     layout_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
@@ -127,6 +132,7 @@ class Stream(Base):
     """
 
     __tablename__ = "streams"
+    tenancy = through("controllers", "controller_id")
     __table_args__ = (UniqueConstraint("controller_id", "stream_id"),)
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
@@ -153,6 +159,7 @@ class GapRecord(Base):
     """Numbers of a stream that carry no scan, and why."""
 
     __tablename__ = "gap_records"
+    tenancy = through("controllers", "controller_id")
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     stream_pk: Mapped[int] = mapped_column(BigInteger, ForeignKey("streams.id"), index=True)
@@ -169,6 +176,7 @@ class QuarantinedBatch(Base):
     """A batch that could not be stored, kept as it came."""
 
     __tablename__ = "quarantine"
+    tenancy = through("controllers", "controller_id")
     __table_args__ = (UniqueConstraint("controller_id", "digest"),)
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)

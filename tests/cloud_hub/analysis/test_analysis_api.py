@@ -14,21 +14,25 @@ from cloud_hub.tariffs.site_hours import put_hours
 DAY = date(2026, 6, 1)
 KWH = 1000 * WH
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
-    ("energy", {"from": "yesterday"}, "from is 'yesterday': send a day of the site's calendar such as 2026-01-31"),
+    ("energy", {"from": "yesterday"}, "from: is no day: send a day of the site's calendar such as 2026-01-31"),
     ("energy", {"to": "2026-06-01"}, "to is not after from"),
-    ("energy", {"to": "2990-06-01"}, "which no ledger reaches"),
-    ("energy", {"step": "fortnight"}, "send one of interval, day, week, month, year"),
+    ("energy", {"to": "2990-06-01"}, "to: is a day that no ledger reaches"),
+    (
+        "energy",
+        {"step": "fortnight"},
+        "step: input should be 'interval', 'day', 'week', 'month' or 'year' (here: 'fortnight')",
+    ),
     ("energy", {"step": "interval", "to": "2029-06-02"}, "step is interval: ask for at most 833 days at once"),
     ("energy", {"quantity": "volume"}, "counts no volume: ask for one of active_energy"),
     ("energy", {"as_known_at": "2026-06-01T00:00"}, "with its offset from UTC"),
-    ("profile", {"flow": "sideways"}, "flow is 'sideways': send one of import, export"),
-    ("heatmap", {"to": "2029-01-01"}, "a heat map holds at most that many"),
-    ("comparison", {"reference": "mine"}, "reference is 'mine': send one of previous, previous_aligned"),
-    ("comparison", {"threshold": "101"}, "threshold is '101': send a whole number from 1 to 100"),
-    ("comparison", {"periods": "0"}, "periods is '0'"),
-    ("cost", {"trace": "2"}, "trace is '2'"),
-    ("emissions", {"series": ["x"]}, "series is 'x'"),
-    ("emissions", {"series": ["1"] * 21}, "ask for at most 20 at once"),
+    ("profile", {"flow": "sideways"}, "flow: input should be 'import', 'export'"),
+    ("heatmap", {"to": "2029-01-01"}, "the range has more than 800 days"),
+    ("comparison", {"reference": "mine"}, "reference: input should be 'previous', 'previous_aligned'"),
+    ("comparison", {"threshold": "101"}, "threshold: input should be less than or equal to 100 (here: '101')"),
+    ("comparison", {"periods": "0"}, "periods: input should be greater than or equal to 1"),
+    ("cost", {"trace": "2"}, "trace: input should be a valid boolean"),
+    ("emissions", {"series": ["x"]}, "series: 0: input should be a valid integer"),
+    ("emissions", {"series": ["1"] * 21}, "series: list should have at most 20 items"),
 ]
 RANGE = {"from": "2026-06-01", "to": "2026-06-02"}
 

@@ -1,7 +1,9 @@
 from typing import Any
 
+from browsing import counted_queries
 from flask.testing import FlaskClient
 from hub_factories import add_controller, add_gap_record, add_site, add_stream
+from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from protocol.scans import GapReason
@@ -72,3 +74,34 @@ def test_streams_come_part_by_part(client: FlaskClient, session: Session) -> Non
     first = get(client, "streams?limit=2")
     rest = get(client, f"streams?limit=2&cursor={first['next_cursor']}")
     assert [len(first["items"]), len(rest["items"]), rest["next_cursor"]] == [2, 1, None]
+
+
+def test_controllers_and_streams_are_narrowed_by_what_is_said_of_them(client: FlaskClient, session: Session) -> None:
+    there = add_controller(session, add_site(session))
+    gone = add_controller(session, add_site(session, "south"), "south-1", presence="offline")
+    for controller in (there, gone):
+        add_stream(session, controller)
+    session.commit()
+    assert [each["id"] for each in get(client, "controllers?presence=offline")["items"]] == ["south-1"]
+    assert [each["id"] for each in get(client, "controllers?site=main:north&organisation=main")["items"]] == ["north-1"]
+    assert [each["controller_id"] for each in get(client, "streams?site=south")["items"]] == ["south-1"]
+    assert {each["organisation"] for each in get(client, "controllers")["items"]} == {"main"}
+    assert client.get("/api/v1/controllers?presence=asleep").status_code == 422
+
+
+def test_lists_ask_as_many_queries_for_many(client: FlaskClient, session: Session, web_engine: Engine) -> None:
+    site = add_site(session)
+    add_stream(session, add_controller(session, site))
+    session.commit()
+    asked = {}
+    for path in ("controllers", "streams"):
+        with counted_queries(web_engine) as few:
+            assert len(get(client, path)["items"]) == 1
+        asked[path] = len(few)
+    for number in range(2, 6):
+        add_stream(session, add_controller(session, site, f"north-{number}"))
+    session.commit()
+    for path, few_queries in asked.items():
+        with counted_queries(web_engine) as many:
+            assert len(get(client, path)["items"]) == 5
+        assert len(many) == few_queries, path
