@@ -38,15 +38,16 @@ lint: $(BIN)/.dev ## ruff, mypy, import-linter
 	@$(BIN)/mypy tests bench
 	@$(BIN)/lint-imports
 
-bench: $(BIN)/.dev ## one benchmark, NAME=ingest|streams|ledger|disk|queries|wire|buffer|agent|footprint|rtu|tcp|deadmeter|cellular|direct
-	@test -n "$(NAME)" || { echo "Say which: make bench NAME=ingest (or streams, ledger, disk, queries, wire, buffer, agent, footprint, rtu, tcp, deadmeter, cellular, direct)"; exit 2; }
+bench: $(BIN)/.dev ## one benchmark, NAME=ingest|streams|ledger|disk|queries|wire|buffer|agent|footprint|rtu|tcp|deadmeter|cellular|direct|api
+	@test -n "$(NAME)" || { echo "Say which: make bench NAME=ingest (or streams, ledger, disk, queries, wire, buffer, agent, footprint, rtu, tcp, deadmeter, cellular, direct, api)"; exit 2; }
 	@$(BIN)/python bench/$(NAME).py $(ARGS)
 
 screenshots: $(BIN)/.dev ## pictures of the pages, under screenshots/
 	@$(BIN)/python -m demo.screenshots
 
-proto: $(BIN)/.dev ## generate protocol/meterhaul_pb2.py from the .proto
+proto: $(BIN)/.dev ## generate Python from the .proto files
 	@cd protocol && ../$(BIN)/python -m grpc_tools.protoc -I. --plugin=protoc-gen-mypy=../$(BIN)/protoc-gen-mypy --python_out=. --mypy_out=quiet:. meterhaul.proto
+	@cd cloud_hub/subscribers/sparkplug && ../../../$(BIN)/python -m grpc_tools.protoc -I. --plugin=protoc-gen-mypy=../../../$(BIN)/protoc-gen-mypy --python_out=. --mypy_out=quiet:. sparkplug.proto
 
 lock: $(BIN)/.dev ## pin every dependency by hash
 	@$(BIN)/uv pip compile -q pyproject.toml --extra dev --generate-hashes --universal --python-version 3.11 --no-header --no-emit-index-url --no-annotate -o requirements/dev.txt

@@ -9,13 +9,23 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cloud_hub.audit.cli import add_commands as add_audit_commands
+from cloud_hub.configuration.cli import add_commands as add_configuration_commands
 from cloud_hub.errors import HubError, Invalid
 from cloud_hub.ledger.cli import add_commands as add_ledger_commands
+from cloud_hub.mail.cli import add_commands as add_mail_commands
+from cloud_hub.organisations.cli import add_commands as add_organisations_commands
 from cloud_hub.process import configure_logging
 from cloud_hub.settings import BROKER_URL, DATABASE_URL, SECRET_KEY_FILE, HubSettings, load_settings
+from cloud_hub.stream.cli import add_commands as add_stream_commands
+from cloud_hub.subscribers.cli import add_commands as add_subscriber_commands
+from cloud_hub.tenancy.roles import Role
+from cloud_hub.tokens.cli import add_commands as add_token_commands
 from cloud_hub.transfer.cli import add_commands as add_transfer_commands
+from cloud_hub.users.cli import add_commands as add_account_commands
 
 if TYPE_CHECKING:  # a command loads what it needs, when it runs
+    from flask import Flask
     from sqlalchemy import Engine
 
     from cloud_hub.ingest.quarantine import QuarantineEntry
@@ -53,11 +63,14 @@ def _parser() -> argparse.ArgumentParser:
     admin.add_argument("email")
     admin.add_argument("--password-stdin", action="store_true", help="read the password from standard input")
 
+    _add(commands, "openapi", _openapi, "print the API's OpenAPI 3.1 document")
+
     assign = _add(commands, "assign", _assign, "say which sites the meters of a controller belong to")
     assign.add_argument("controller", help="the controller that polls the meters")
     assign.add_argument(
         "file",
-        help="CSV with the columns meter, site and, to add sites, site_name and time_zone; - reads standard input",
+        help="CSV with the columns meter, site and, as wanted, organisation (left out: main) and, to add sites, site_name "
+        "and time_zone; - reads standard input",
     )
     assign.add_argument("--json", action="store_true", help="print one JSON document")
 
@@ -71,7 +84,15 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument("--json", action="store_true", help="print one JSON document")
 
     add_ledger_commands(commands)
+    add_mail_commands(commands)
+    add_organisations_commands(commands)
+    add_configuration_commands(commands)
     add_transfer_commands(commands)
+    add_account_commands(commands)
+    add_subscriber_commands(commands)
+    add_audit_commands(commands)
+    add_token_commands(commands)
+    add_stream_commands(commands, _web_app)
     return parser
 
 
@@ -85,13 +106,16 @@ def _init(_arguments: argparse.Namespace, settings: HubSettings) -> int:
     from datetime import UTC, datetime  # noqa: PLC0415 - lazy, as all below
 
     from cloud_hub import db  # noqa: PLC0415
+    from cloud_hub.configuration.signing import prepare_signing_key  # noqa: PLC0415
+    from cloud_hub.schema.upgrade import upgrade  # noqa: PLC0415
     from cloud_hub.work.extensions import switch_on  # noqa: PLC0415
     from cloud_hub.work.partitions import make_partitions  # noqa: PLC0415
 
     url = settings.database_url.get_secret_value()
-    db.upgrade(url)
+    upgrade(url)
     engine = db.create_engine(url, application_name="meterhaul-init")
     switch_on(engine, settings.database_extension)
+    prepare_signing_key(engine, settings)
     make_partitions(engine, datetime.now(UTC))
     print(f"The database {db.describe(engine.url)} is at revision {db.head_revision()}.")
     engine.dispose()
@@ -102,11 +126,16 @@ def _ingest(_arguments: argparse.Namespace, settings: HubSettings) -> int:
     from cloud_hub.ingest.broker import BrokerConnection  # noqa: PLC0415
     from cloud_hub.ingest.consumer import Consumer  # noqa: PLC0415
     from cloud_hub.process import stop_on_signals  # noqa: PLC0415
+    from cloud_hub.subscribers.publisher import LivePublisher  # noqa: PLC0415
 
     stopping = stop_on_signals()
     connection = BrokerConnection(settings.broker)
-    engine = _migrated_engine(settings, "meterhaul-ingest")
-    Consumer(engine, connection, stopping).run()
+    engine = _migrated_engine(settings, "meterhaul-ingest", Role.INGEST)
+    if settings.has_live_topics:
+        with LivePublisher(engine, settings.broker) as publisher:
+            Consumer(engine, connection, stopping, publisher.note).run()
+    else:
+        Consumer(engine, connection, stopping).run()
     engine.dispose()
     return 0
 
@@ -114,10 +143,17 @@ def _ingest(_arguments: argparse.Namespace, settings: HubSettings) -> int:
 def _work(_arguments: argparse.Namespace, settings: HubSettings) -> int:
     from cloud_hub.process import stop_on_signals  # noqa: PLC0415
     from cloud_hub.work import worker  # noqa: PLC0415
+    from cloud_hub.work.accounts import account_duties  # noqa: PLC0415
+    from cloud_hub.work.orders import order_duties  # noqa: PLC0415
+    from cloud_hub.work.people import people_duties  # noqa: PLC0415
+    from cloud_hub.work.subscribers import subscriber_duties  # noqa: PLC0415
+    from cloud_hub.work.webhooks import event_duties  # noqa: PLC0415
 
     stopping = stop_on_signals()
     engine = _migrated_engine(settings, "meterhaul-work")
-    worker.run(engine, stopping, worker.duties(settings.archive_url))
+    own = [*account_duties(settings), *order_duties(settings), *subscriber_duties(settings), *event_duties(settings)]
+    own += people_duties(settings)
+    worker.run(engine, stopping, [*worker.duties(settings.archive_url), *own])
     engine.dispose()
     return 0
 
@@ -127,6 +163,22 @@ def _serve(arguments: argparse.Namespace, settings: HubSettings) -> int:
 
     serve(settings, host=arguments.host, port=arguments.port, create_key=arguments.create_key)
     return 0
+
+
+def _openapi(_arguments: argparse.Namespace, settings: HubSettings) -> int:
+    from cloud_hub import db  # noqa: PLC0415
+    from cloud_hub.app import create_app  # noqa: PLC0415
+    from cloud_hub.openapi.api import document_of  # noqa: PLC0415
+
+    app = create_app(b"", db.create_engine(settings.database_url.get_secret_value()))
+    print(json.dumps(document_of(app), indent=2))
+    return 0
+
+
+def _web_app(settings: HubSettings, engine: "Engine") -> "Flask":
+    from cloud_hub.serve import make_app  # noqa: PLC0415
+
+    return make_app(settings, engine)
 
 
 def _create_admin(arguments: argparse.Namespace, settings: HubSettings) -> int:
@@ -221,13 +273,13 @@ def _replay_quarantine(arguments: argparse.Namespace, settings: HubSettings) -> 
     return 0
 
 
-def _migrated_engine(settings: HubSettings, application_name: str) -> "Engine":
-    """Make an engine on a database that this release can use.
+def _migrated_engine(settings: HubSettings, application_name: str, role: Role = Role.WORK) -> "Engine":
+    """Make an engine on a database that this release can use, working as `role`.
 
     Raises: NotMigrated, DatabaseUnreachable, DatabaseRefused, SettingsError.
     """
     from cloud_hub import db  # noqa: PLC0415
 
-    engine = db.create_engine(settings.database_url.get_secret_value(), application_name=application_name)
+    engine = db.create_engine(settings.database_url.get_secret_value(), application_name=application_name, role=role)
     db.check_migrated(engine)
     return engine

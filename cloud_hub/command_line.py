@@ -5,6 +5,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from cloud_hub.settings import HubSettings
+from cloud_hub.tenancy.roles import Role
 
 if TYPE_CHECKING:  # a command loads what it needs, when it runs
     from sqlalchemy import Engine
@@ -36,6 +37,8 @@ def open_engine(settings: HubSettings, application_name: str) -> "Engine":
     """
     from cloud_hub import db  # noqa: PLC0415
 
-    engine = db.create_engine(settings.database_url.get_secret_value(), application_name=application_name)
+    engine = db.create_engine(
+        settings.database_url.get_secret_value(), application_name=application_name, role=Role.WORK
+    )
     db.check_migrated(engine)
     return engine

@@ -26,6 +26,7 @@ def configure_logging() -> None:
     is_terminal = sys.stderr.isatty()
     structlog.configure(
         processors=[
+            structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,

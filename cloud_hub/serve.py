@@ -13,18 +13,34 @@ from flask import Flask
 from granian import Granian
 from granian.constants import Interfaces
 from granian.log import LogLevels
+from sqlalchemy import Engine, text
 
 from cloud_hub import db
 from cloud_hub.app import create_app
 from cloud_hub.errors import HubError, SettingsError
+from cloud_hub.people.links import PUBLIC_URL
 from cloud_hub.settings import HubSettings
+from cloud_hub.tenancy.roles import Role
+from cloud_hub.users.single_sign_on import set_up_single_sign_on
+from cloud_hub.web.cors import ORIGINS
+from cloud_hub.web.rate_limits import LIMITS
 from cloud_hub.web.secret_key import create_secret_key, read_secret_key
+from cloud_hub.web.security import trust_proxies
+from cloud_hub.webhooks.addresses import Gate
+from cloud_hub.webhooks.api import GATE
+from cloud_hub.webhooks.policy import read_policy
 
 WORKERS = 2
 THREADS_PER_WORKER = 8
 STOP_WITHIN_S = 3
 _PORT_MAX = 0xFFFF
 _PR_SET_PDEATHSIG = 1
+
+# Whoever took the web process over could leave its role for any other that its login is a member of.
+_MAY_DO_MORE = text(f"""
+    SELECT bool_or(r.rolsuper OR r.rolbypassrls OR pg_has_role(session_user, '{Role.OWNER}', 'MEMBER'))
+    FROM pg_roles r WHERE r.rolname = session_user
+""")  # noqa: S608 - a constant of ours
 
 log = structlog.get_logger(__name__)
 
@@ -91,9 +107,16 @@ def claim_port(host: str, port: int) -> int:
 
 
 def _check_database(settings: HubSettings) -> None:
-    engine = db.create_engine(settings.database_url.get_secret_value())
+    engine = db.create_engine(settings.database_url.get_secret_value(), role=Role.WEB)
     try:
         db.check_migrated(engine)
+        with engine.connect() as connection:
+            if connection.scalar(_MAY_DO_MORE):
+                log.warning(
+                    "web_login_may_do_more",
+                    hint=f"give the web a database login of its own, a member of {Role.WEB} and of nothing else: "
+                    "docs/database.md tells how",
+                )
     finally:
         engine.dispose()
 
@@ -104,8 +127,25 @@ def _load_app(settings: HubSettings) -> Flask:
     # take a SIGTERM for the parent's and go on.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _die_with_parent()
-    engine = db.create_engine(settings.database_url.get_secret_value(), application_name="meterhaul-serve")
-    return create_app(read_secret_key(settings.secret_key_file), engine)
+    engine = db.create_engine(
+        settings.database_url.get_secret_value(), application_name="meterhaul-serve", role=Role.WEB
+    )
+    return make_app(settings, engine)
+
+
+def make_app(settings: HubSettings, engine: Engine) -> Flask:
+    """Build the application as the settings want it, for every process that answers requests.
+
+    Raises: SettingsError.
+    """
+    app = create_app(read_secret_key(settings.secret_key_file), engine)
+    app.config[GATE] = Gate(read_policy(settings.webhooks))
+    app.config.update(
+        {PUBLIC_URL: settings.public_url, LIMITS: settings.rate_limits, ORIGINS: frozenset(settings.cors_origins)}
+    )
+    set_up_single_sign_on(app, settings.single_sign_on, settings.public_url)
+    trust_proxies(app, settings.trusted_proxies)
+    return app
 
 
 def _die_with_parent() -> None:

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -30,9 +31,11 @@ class MissingBroker(MissingProgram):
 
 
 class PrivateMosquitto:
-    """One broker on two ports of 127.0.0.1: `port` for controllers, `hub_port` for the hub's processes."""
+    """One broker on three ports of 127.0.0.1: for controllers, the hub's processes, and subscribers."""
 
-    def __init__(self, data_dir: Path, port: int | None = None, hub_port: int | None = None) -> None:
+    def __init__(
+        self, data_dir: Path, port: int | None = None, hub_port: int | None = None, subscriber_port: int | None = None
+    ) -> None:
         """Describe the broker; nothing runs yet. Passwords are kept in `data_dir`, readable by us alone."""
         # Started by root, Mosquitto would change to an account that cannot read what is private to us.
         ourselves = pwd.getpwuid(os.geteuid()).pw_name if os.geteuid() == 0 else None
@@ -40,8 +43,14 @@ class PrivateMosquitto:
         self.host = "127.0.0.1"
         self.port = port or free_port()
         self.hub_port = hub_port or free_port()
+        self.subscriber_port = subscriber_port or free_port()
         self._files = BrokerFiles(
-            self.data_dir, host=self.host, port=self.port, hub_port=self.hub_port, run_as=ourselves
+            self.data_dir,
+            host=self.host,
+            port=self.port,
+            hub_port=self.hub_port,
+            subscriber_port=self.subscriber_port,
+            run_as=ourselves,
         )
         self._process: Process | None = None
 
@@ -53,13 +62,14 @@ class PrivateMosquitto:
         self._files.write()
         process = Process("mosquitto", [find_mosquitto(), "-c", self._files.configuration], log_file=self._log_file)
         self._process = process
-        for port in (self.port, self.hub_port):
+        ports = (self.port, self.hub_port, self.subscriber_port)
+        for port in ports:
             if accepts_connections(port):
                 raise DemoError(f"port {port} of {self.host} is in use: end what listens there, or choose another")
         process.start()
         try:
             wait_until(
-                lambda: process.require_running() and all(map(accepts_connections, (self.port, self.hub_port))),
+                lambda: process.require_running() and all(map(accepts_connections, ports)),
                 _START_TIMEOUT_S,
                 "Mosquitto to accept connections",
             )
@@ -89,6 +99,11 @@ class PrivateMosquitto:
         return self._process is not None and self._process.is_running
 
     @property
+    def files(self) -> Path:
+        """The directory that the broker reads, for METERHAUL_BROKER_FILES."""
+        return self._files.directory
+
+    @property
     def pid(self) -> int:
         """The process id of the broker.
 
@@ -114,8 +129,14 @@ class PrivateMosquitto:
         login = self._files.login_of(controller_id)
         if is_new and self.is_running:
             self._files.write()
-            self._reload()
+            self.await_reload(lambda: os.kill(self.pid, signal.SIGHUP))
         return login
+
+    def await_reload(self, ask: Callable[[], object]) -> None:
+        """Do what makes the broker read its files again, and wait until it has; one thread does all its work."""
+        before = self._count_reloads()
+        ask()
+        wait_until(lambda: self._count_reloads() > before, 10, "Mosquitto to read its files again")
 
     def __enter__(self) -> Self:
         self.start()
@@ -129,12 +150,6 @@ class PrivateMosquitto:
     @property
     def _log_file(self) -> Path:
         return self.data_dir / "mosquitto.log"
-
-    def _reload(self) -> None:
-        """Make the broker read its files again; one thread does all its work, so what it says it has done."""
-        before = self._count_reloads()
-        os.kill(self.pid, signal.SIGHUP)
-        wait_until(lambda: self._count_reloads() > before, 10, "Mosquitto to read its files again")
 
     def _count_reloads(self) -> int:
         return self._log_file.read_bytes().count(_RELOADED)

@@ -16,6 +16,8 @@ from sqlalchemy.orm import Session
 
 from cloud_hub import db
 from cloud_hub.registry.service import register_controller, register_site
+from cloud_hub.schema.upgrade import upgrade
+from cloud_hub.tenancy.roles import Role
 from cloud_hub.users.service import create_admin
 from demo.mosquitto import PrivateMosquitto
 from demo.postgres import PrivatePostgres
@@ -25,6 +27,8 @@ from demo.relay import Relay
 DATABASE = "meterhaul"
 SITE, CONTROLLER = "demo-hut", "demo-hut-1"
 ADMIN_EMAIL = "admin@demo.example"
+ROLES = {"serve": Role.WEB, "ingest": Role.INGEST, "work": Role.WORK}
+"""Each command of the hub has a login of its own at the database, which may do what it needs."""
 LOCK = "lock"
 """The file in the directory whose lock a running demo holds."""
 _READY_TIMEOUT_S = 60
@@ -184,10 +188,15 @@ class Stack:
 
     def _prepare_database(self) -> Login:
         login_file = self.directory / "login.json"
+        if not login_file.exists():
+            self.postgres.drop_database(DATABASE)
+            self.postgres.create_database(DATABASE)
+        # A directory of an earlier release is brought to this one.
+        upgrade(self.database_url)
+        for command, role in ROLES.items():
+            self.postgres.add_login(_login_of(command), member_of=role)
         if login_file.exists():
             return Login(**json.loads(login_file.read_text()))
-        self.postgres.drop_database(DATABASE)
-        db.upgrade(self.postgres.create_database(DATABASE))
         login = Login(ADMIN_EMAIL, secrets.token_urlsafe(9))
         with self.session() as session:
             register_site(session, slug=SITE, name="Demo hut", time_zone="Europe/Berlin")
@@ -199,14 +208,15 @@ class Stack:
 
     def _start_hub(self) -> None:
         env = {
-            "METERHAUL_DATABASE_URL": self.database_url,
             "METERHAUL_BROKER_URL": self.broker.hub_url,
+            "METERHAUL_BROKER_FILES": str(self.broker.files),
             "METERHAUL_SECRET_KEY_FILE": str(self.directory / "secret-key"),
         }
         commands = {"serve": ("--host", "127.0.0.1", "--port", str(self.web_port), "--create-key")}
         for name in self._hub_names:
             command = name.partition("-")[0]
-            self.hub[name] = self._process(name, "hub", command, *commands.get(command, ()), env=env)
+            own = {"METERHAUL_DATABASE_URL": self.postgres.url_of(DATABASE, _login_of(command))}
+            self.hub[name] = self._process(name, "hub", command, *commands.get(command, ()), env=env | own)
             self.hub[name].start()
         if "serve" in self.hub:
             wait_until(
@@ -245,3 +255,7 @@ ack_timeout_s = {self.pace.ack_timeout_s}
                 shutil.rmtree(path)
             elif path.name != LOCK:
                 path.unlink()
+
+
+def _login_of(command: str) -> str:
+    return f"hub_{command}"

@@ -13,6 +13,7 @@ from typing import Self
 from demo.certificates import KeyPair, ThrowAwayCa
 from demo.mosquitto import Login, find_mosquitto
 from demo.processes import Process, accepts_connections, free_port, wait_until
+from protocol import mosquitto
 from provisioning import broker
 
 _HUB = "hub"
@@ -79,8 +80,8 @@ class TlsMosquitto:
 
     def _write(self) -> None:
         hub = broker.Listener(port=self.hub_port, password_file=self._file("passwords"), acl_file=self._file("hub.acl"))
-        hashed = broker.hash_password(self._password, secrets.token_bytes(broker.SALT_BYTES))
-        _write(hub.password_file, broker.render_passwords({_HUB: hashed}))
+        hashed = mosquitto.hash_password(self._password, secrets.token_bytes(mosquitto.SALT_BYTES))
+        _write(hub.password_file, mosquitto.render_passwords({_HUB: hashed}))
         _write(hub.acl_file, broker.render_hub_acl(_HUB))
         _write(self._file("controllers.acl"), broker.render_controller_acl())
         ourselves = pwd.getpwuid(os.geteuid()).pw_name if os.geteuid() == 0 else None

@@ -42,7 +42,7 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def _migrated_template(postgres_url: str) -> Iterator[str]:
-    from cloud_hub.db import upgrade  # noqa: PLC0415 - tests of the edge run without the hub's libraries
+    from cloud_hub.schema.upgrade import upgrade  # noqa: PLC0415 - tests of the edge run without the hub's libraries
 
     name = f"meterhaul_template_{secrets.token_hex(4)}"
     upgrade(create_database(postgres_url, name))
@@ -53,6 +53,14 @@ def _migrated_template(postgres_url: str) -> Iterator[str]:
 @pytest.fixture
 def database_url(postgres_url: str, _migrated_template: str) -> Iterator[str]:
     """URL of a fresh database of the hub, migrated to head, for this test alone."""
+    name = f"meterhaul_test_{secrets.token_hex(4)}"
+    yield create_database(postgres_url, name, template=_migrated_template)
+    drop_database(postgres_url, name)
+
+
+@pytest.fixture(scope="module")
+def module_database_url(postgres_url: str, _migrated_template: str) -> Iterator[str]:
+    """URL of a fresh database of the hub for all tests of a module: what they change, they undo."""
     name = f"meterhaul_test_{secrets.token_hex(4)}"
     yield create_database(postgres_url, name, template=_migrated_template)
     drop_database(postgres_url, name)
@@ -110,11 +118,22 @@ def session(engine: "Engine") -> Iterator["Session"]:
 
 
 @pytest.fixture
-def app(engine: "Engine") -> "Flask":
+def web_engine(database_url: str) -> Iterator["Engine"]:
+    """Connect to this test's database as the web does: under row-level security."""
+    from cloud_hub.db import create_engine  # noqa: PLC0415 - see above
+    from cloud_hub.tenancy.roles import Role  # noqa: PLC0415 - see above
+
+    engine = create_engine(database_url, role=Role.WEB)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def app(web_engine: "Engine") -> "Flask":
     """Build the hub's web application on this test's database."""
     from cloud_hub.app import create_app  # noqa: PLC0415 - see above
 
-    return create_app(b"k" * 32, engine)
+    return create_app(b"k" * 32, web_engine)
 
 
 @pytest.fixture

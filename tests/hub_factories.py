@@ -8,6 +8,7 @@ import numpy as np
 from sqlalchemy import insert, select, text
 from sqlalchemy.orm import Session
 
+from cloud_hub.organisations.models import Organisation
 from cloud_hub.readings.models import GapRecord, ScanLatest, Stream, scans
 from cloud_hub.registry.models import Controller, Meter, Point, Site, StoredLayout
 from protocol.quality import has_value
@@ -18,11 +19,24 @@ Reading = float | tuple[float | None, int]
 """A good value, or a value and its quality code."""
 
 
+def add_organisation(session: Session, slug: str, *, parent_id: int = 1) -> Organisation:
+    """Add an organisation below another."""
+    organisation = Organisation(slug=slug, name=f"{slug} Ltd", parent_id=parent_id)
+    session.add(organisation)
+    session.flush()
+    return organisation
+
+
 def add_site(
-    session: Session, slug: str = "north", *, name: str = "North hut", time_zone: str = "Europe/Berlin"
+    session: Session,
+    slug: str = "north",
+    *,
+    name: str = "North hut",
+    time_zone: str = "Europe/Berlin",
+    organisation_id: int = 1,
 ) -> Site:
     """Add a site."""
-    site = Site(slug=slug, name=name, time_zone=time_zone)
+    site = Site(slug=slug, name=name, time_zone=time_zone, organisation_id=organisation_id)
     session.add(site)
     session.flush()
     return site

@@ -14,8 +14,8 @@ from cloud_hub.energy.model import IntervalQuality
 from cloud_hub.ledger.dirty import ScanSpan, mark_scans
 from cloud_hub.ledger.recompute import recompute_all
 from cloud_hub.ledger.versions import LedgerColumns, read_ledger
+from cloud_hub.organisations.models import Organisation
 from cloud_hub.readings.models import scans
-from cloud_hub.registry.models import Organisation
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 """In no time zone near a change of the clock."""

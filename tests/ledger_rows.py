@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session
 from cloud_hub.calendar.days import day_bounds_ms, instant_of_ms
 from cloud_hub.energy.model import COMPLETE, IntervalQuality
 from cloud_hub.ledger.models import LedgerDay, RegisterRecord
-from cloud_hub.registry.models import Controller, Meter, MeterRole, Organisation, Point, Site
+from cloud_hub.organisations.models import Organisation
+from cloud_hub.registry.models import Controller, Meter, MeterRole, Point, Site
 
 KNOWN_AT = datetime(2026, 11, 1, tzinfo=UTC)
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -27,8 +28,8 @@ ABSENT: Slot = (0, IntervalQuality.ABSENT, 0)
 
 
 def add_organisation(session: Session, slug: str, *, interval_s: int = 1800) -> Organisation:
-    """Add an organisation."""
-    organisation = Organisation(slug=slug, name=slug.title(), interval_s=interval_s)
+    """Add an organisation below the operator's."""
+    organisation = Organisation(slug=slug, name=slug.title(), interval_s=interval_s, parent_id=1)
     session.add(organisation)
     session.flush()
     return organisation

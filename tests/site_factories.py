@@ -5,9 +5,9 @@ from typing import Any
 
 import factories
 
-from edge_agent.site.compile import compile_site
-from edge_agent.site.plan import SitePlan
 from protocol.profile import Point, Profile
+from protocol.site.compile import compile_site
+from protocol.site.plan import SitePlan
 from protocol.site_config import SiteConfig
 
 

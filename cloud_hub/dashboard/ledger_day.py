@@ -41,8 +41,9 @@ from cloud_hub.dashboard.ledger_instants import PASSES, parse_local
 from cloud_hub.energy.model import COMPLETE, IntervalQuality
 from cloud_hub.errors import Invalid, NotFound
 from cloud_hub.ledger.versions import LedgerColumns, read_ledger
+from cloud_hub.organisations.models import Organisation
 from cloud_hub.registry import queries
-from cloud_hub.registry.models import Meter, Organisation, Point, Site
+from cloud_hub.registry.models import Meter, Point, Site
 from protocol.manifest import PointKind
 
 _US = timedelta(microseconds=1)

@@ -90,6 +90,7 @@ class SiteCard:
     """A site with what belongs to it."""
 
     slug: str
+    """With its organisation before it where several sites in sight have the same: as links name it."""
     name: str
     zone: str
     zone_text: str
@@ -132,6 +133,7 @@ def compose_overview(session: Session, window: Window, now: datetime) -> Overvie
         controllers_of[controller.site_id].append(_controller_card(controller, deliveries[controller.id], now))
     for meter in meters:
         meters_of[meter.site_id].append(meter)
+    refs = queries.map_site_refs(session, page.items)
     cards = []
     for site in page.items:
         zone = wording.find_zone(site.time_zone)
@@ -140,7 +142,7 @@ def compose_overview(session: Session, window: Window, now: datetime) -> Overvie
         ]
         shown = [replace(card, cells=_at_a_glance(card.cells)) for card in cells]
         more = len(meters_of[site.id]) > METERS_PER_SITE
-        card = _site_card(site, zone, now, controllers_of[site.id], shown, more_meters=more)
+        card = _site_card(site, refs[site.id], now, controllers_of[site.id], shown, more_meters=more)
         polling = {meter.controller_id for meter in meters_of[site.id]} - {own.id for own in controllers_of[site.id]}
         cards.append(replace(card, polled_from=tuple(sorted(polling))))
     return Overview(tuple(cards), encode_cursor(page.next_key))
@@ -159,7 +161,7 @@ def compose_meter(session: Session, meter_id: int, now: datetime) -> MeterPage:
     points = queries.list_points(session, [meter.id])
     latest = {reading.point_id: reading for reading in list_latest(session, [meter.id])}
     return MeterPage(
-        _site_card(site, zone, now, (), ()),
+        _site_card(site, queries.map_site_refs(session, [site])[site.id], now, (), ()),
         _controller_card(controller, counts, now),
         _meter_card(meter, points, latest, zone, now),
     )
@@ -174,15 +176,16 @@ def _points_by_meter(points: Iterable[Point]) -> Mapping[int, list[Point]]:
 
 def _site_card(
     site: Site,
-    zone: ZoneInfo,
+    ref: str,
     now: datetime,
     controllers: Sequence[ControllerCard],
     meters: Sequence[MeterCard],
     *,
     more_meters: bool = False,
 ) -> SiteCard:
+    zone = wording.find_zone(site.time_zone)
     zone_text = wording.describe_zone(zone, now)
-    return SiteCard(site.slug, site.name, zone.key, zone_text, tuple(controllers), tuple(meters), more_meters)
+    return SiteCard(ref, site.name, zone.key, zone_text, tuple(controllers), tuple(meters), more_meters)
 
 
 def _controller_card(controller: Controller, counts: delivery.Delivery, now: datetime) -> ControllerCard:

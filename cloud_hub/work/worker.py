@@ -8,10 +8,13 @@ from datetime import UTC, datetime, timedelta
 import structlog
 from sqlalchemy import Engine, text
 
+from cloud_hub.idempotency.service import purge as purge_keys
 from cloud_hub.ingest.faults import DatabaseError, reason_of
 from cloud_hub.ingest.quarantine import replay_waiting
 from cloud_hub.ledger.recompute import recompute_some
 from cloud_hub.ledger.silent import mark_silent
+from cloud_hub.tokens.purge import forget_ended_tokens
+from cloud_hub.web.rate_limits import forget_full_buckets
 from cloud_hub.work.compaction import compact
 from cloud_hub.work.partitions import make_partitions
 from cloud_hub.work.retention import Archive, drop_expired
@@ -54,6 +57,9 @@ def duties(archive_url: str | None = None) -> list[Duty]:
             lambda engine: drop_expired(engine, datetime.now(UTC), _archive(engine, archive_url)),
         ),
         Duty("purge", _HOUR_S, purge),
+        Duty("rate_limits", 10 * _MINUTE_S, forget_full_buckets),
+        Duty("tokens", _HOUR_S, forget_ended_tokens),
+        Duty("idempotency", _HOUR_S, purge_keys),
         Duty("quarantine", _MINUTE_S, replay_waiting),
     ]
 

@@ -8,16 +8,11 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Engine, make_url, text
 from sqlalchemy.orm import Session
 
-import cloud_hub.audit.models
-import cloud_hub.ingest.models
-import cloud_hub.ledger.models
-import cloud_hub.readings.models
-import cloud_hub.registry.models
-import cloud_hub.tariffs.models
-import cloud_hub.users.models  # noqa: F401 - their tables are registered by being imported
+import cloud_hub.schema.tables  # noqa: F401 - all tables are registered by being imported
 from cloud_hub import db
 from cloud_hub.errors import DatabaseRefused, DatabaseUnreachable, NotMigrated, SettingsError
 from cloud_hub.readings.models import Stream
+from cloud_hub.schema.upgrade import upgrade
 from protocol.ranges import RangeSet
 
 
@@ -33,7 +28,7 @@ def test_migrations_make_exactly_what_the_models_describe(engine: Engine) -> Non
 
 def test_several_may_upgrade_at_once(empty_database_url: str) -> None:
     with ThreadPoolExecutor(3) as pool:
-        list(pool.map(db.upgrade, [empty_database_url] * 3))
+        list(pool.map(upgrade, [empty_database_url] * 3))
     engine = db.create_engine(empty_database_url)
     db.check_migrated(engine)
     engine.dispose()

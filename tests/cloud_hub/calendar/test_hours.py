@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from cloud_hub.calendar.clock import clock_segments, split_amounts
 from cloud_hub.calendar.days import instant_of_ms, make_grid
-from cloud_hub.calendar.documents import to_json
 from cloud_hub.calendar.hours import WEEKDAYS, HoursFrom, open_ms, open_share, parse_operating_hours
 from cloud_hub.errors import Invalid
+from cloud_hub.web.documents import to_json
 
 LONDON = ZoneInfo("Europe/London")
 SPRING, AUTUMN = date(2019, 3, 31), date(2019, 10, 27)

@@ -20,7 +20,7 @@ from sqlalchemy import Engine, text
 from structlog.testing import capture_logs
 
 from cloud_hub.ingest.greeting import answer_hello, note_health, note_status, take_manifest
-from cloud_hub.registry.service import UnknownController
+from cloud_hub.registry.queries import UnknownController
 from protocol.errors import MalformedMessage
 from protocol.messages import Health, Presence, Status, encode_manifest
 from protocol.ranges import RangeSet
