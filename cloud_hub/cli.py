@@ -107,7 +107,7 @@ def _init(_arguments: argparse.Namespace, settings: HubSettings) -> int:
 
     from cloud_hub import db  # noqa: PLC0415
     from cloud_hub.configuration.signing import prepare_signing_key  # noqa: PLC0415
-    from cloud_hub.schema.upgrade import upgrade  # noqa: PLC0415
+    from cloud_hub.schema.upgrade import secure_again, upgrade  # noqa: PLC0415
     from cloud_hub.work.extensions import switch_on  # noqa: PLC0415
     from cloud_hub.work.partitions import make_partitions  # noqa: PLC0415
 
@@ -115,6 +115,7 @@ def _init(_arguments: argparse.Namespace, settings: HubSettings) -> int:
     upgrade(url)
     engine = db.create_engine(url, application_name="meterhaul-init")
     switch_on(engine, settings.database_extension)
+    secure_again(engine)
     prepare_signing_key(engine, settings)
     make_partitions(engine, datetime.now(UTC))
     print(f"The database {db.describe(engine.url)} is at revision {db.head_revision()}.")

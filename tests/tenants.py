@@ -111,7 +111,11 @@ def add_service(connection: Connection, tenant: Tenant) -> None:
         text("INSERT INTO memberships (user_id, organisation_id, role) VALUES (:user, :organisation, 'viewer')"),
         own | {"user": tenant.keys["services"]},
     )
-    service = Tenant(f"{tenant.name}-service", tenant.number + 100, {"users": tenant.keys["services"], "organisations": tenant.organisation_id})
+    service = Tenant(
+        f"{tenant.name}-service",
+        tenant.number + 100,
+        {"users": tenant.keys["services"], "organisations": tenant.organisation_id},
+    )
     add_row(connection, service, Base.metadata.tables["tokens"])
     tenant.keys["service_tokens"] = service.keys["tokens"]
 

@@ -13,7 +13,7 @@ from cloud_hub.tenancy.scope import Scope, enter, scope_of
 
 _GRANTS = text("""
     SELECT m.role, m.organisation_id, o.lineage, r.permissions,
-           CASE WHEN m.is_limited THEN
+           CASE WHEN m.is_limited OR m.role = 'installer' THEN
                coalesce((SELECT array_agg(s.site_id) FROM membership_sites s WHERE s.membership_id = m.id), '{}')
            END AS sites
     FROM memberships m JOIN organisations o ON o.id = m.organisation_id LEFT JOIN roles r ON r.id = m.role_id

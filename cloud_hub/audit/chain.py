@@ -39,12 +39,18 @@ BEGIN
 END $$;
 
 -- Forgets an organisation's events before an instant, oldest first and without holes; answers how many.
+-- No sooner than the organisation's own period is over, whoever asks.
 CREATE OR REPLACE FUNCTION audit_forget(organisation bigint, before timestamptz) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
 DECLARE
     last audit_events;
     gone bigint;
 BEGIN
+    IF NOT EXISTS (SELECT FROM organisations o WHERE o.id = organisation
+                   AND before <= now() - make_interval(days => o.audit_kept_days)) THEN
+        RAISE insufficient_privilege USING MESSAGE = 'the audit trail of organisation ' || organisation
+            || ' is kept longer than until ' || before;
+    END IF;
     PERFORM FROM audit_heads WHERE organisation_id = organisation FOR UPDATE;
     SELECT * INTO last FROM audit_events e WHERE e.organisation_id = organisation AND e.at < before
         AND NOT EXISTS (SELECT FROM audit_events o WHERE o.organisation_id = organisation AND o.at >= before
@@ -68,7 +74,9 @@ _SIGNATURES: Final = {
 
 _AT_ONCE: Final = 5_000
 """Events held in memory."""
-_HAS_POLICY = text("SELECT 1 FROM pg_policy WHERE polrelid = CAST('audit_events' AS regclass) AND polname = 'auditor'")
+POLICY: Final = "auditor"
+"""The policy that lets the auditor's own functions see rows: row-level security holds for owners too."""
+_HAS_POLICY = text("SELECT 1 FROM pg_policy WHERE polrelid = CAST(:table AS regclass) AND polname = :name")
 _HEADS = text("""
     SELECT o.id, o.slug, h.number, h.hash, h.first_number, h.before_first
     FROM audit_heads h JOIN organisations o ON o.id = h.organisation_id ORDER BY o.id
@@ -92,6 +100,8 @@ class Verified:
     """Of the newest event, in hexadecimal: kept elsewhere, it proves the trail up to here."""
     problem: str = ""
     """What is wrong, in one sentence; empty for a whole trail."""
+    note: str = ""
+    """What could not be checked, though nothing is wrong."""
 
 
 def install_chain(connection: Connection) -> None:
@@ -102,9 +112,13 @@ def install_chain(connection: Connection) -> None:
         connection.exec_driver_sql(f"REVOKE ALL ON FUNCTION {signature} FROM PUBLIC")
         if roles:
             connection.exec_driver_sql(f"GRANT EXECUTE ON FUNCTION {signature} TO {', '.join(roles)}")
-    # Row-level security holds for owners too: the auditor's own functions must find what they forget.
-    if connection.scalar(_HAS_POLICY) is None:
-        connection.exec_driver_sql(f"CREATE POLICY auditor ON audit_events TO {Role.AUDITOR} USING (true)")
+    connection.exec_driver_sql(f"GRANT SELECT ON organisations TO {Role.AUDITOR}")
+    for table in ("audit_events", "organisations"):
+        if connection.scalar(_HAS_POLICY, {"table": table, "name": POLICY}) is None:
+            command = "ALL" if table in TABLES else "SELECT"
+            connection.exec_driver_sql(
+                f"CREATE POLICY {POLICY} ON {table} FOR {command} TO {Role.AUDITOR} USING (true)"
+            )
     connection.exec_driver_sql(
         "CREATE OR REPLACE TRIGGER audit_add BEFORE INSERT ON audit_events FOR EACH ROW EXECUTE FUNCTION audit_add()"
     )
@@ -164,4 +178,7 @@ def _verify(connection: Connection, head: Row[Any], anchors: dict[int, str]) -> 
     missing = [number for number in anchors if number >= expected]
     if not problem and missing:
         problem = f"event {missing[0]} of an earlier check is gone"
-    return Verified(head.slug, expected - head.first_number, head.first_number, head.number, newest.hex(), problem)
+    forgotten = [number for number in anchors if number < head.first_number]
+    note = f"event {max(forgotten)} of an earlier check has been forgotten since: keep a newer one" if forgotten else ""
+    kept = expected - head.first_number
+    return Verified(head.slug, kept, head.first_number, head.number, newest.hex(), problem, note)

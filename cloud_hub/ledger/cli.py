@@ -11,7 +11,11 @@ from cloud_hub.settings import HubSettings
 if TYPE_CHECKING:  # a command loads what it needs, when it runs
     from cloud_hub.organisations.models import Organisation
 
-_KEPT = {"readings": "readings_kept_days", "ledger": "ledger_kept_days", "audit": "audit_kept_days"}
+_KEPT = {
+    "readings": "readings_kept_days",
+    "ledger": "ledger_kept_days",
+    "audit trail": "audit_kept_days",
+}
 _FOR_EVER = "forever"
 
 
@@ -24,7 +28,7 @@ def add_commands(commands: Any) -> None:  # noqa: ANN401 - argparse keeps the ty
     organisation.add_argument("--interval-minutes", type=float, help="5, 15, 30 or 60; lays the ledger out anew")
     for what, name in _KEPT.items():
         option = "--" + name.replace("_", "-")
-        organisation.add_argument(option, metavar="DAYS", help=f"how long the {what} are kept; '{_FOR_EVER}' for ever")
+        organisation.add_argument(option, metavar="DAYS", help=f"how long to keep {what}; '{_FOR_EVER}' for ever")
     validation = add_command(commands, "validation", _validation, "show or change thresholds of validation rules")
     validation.add_argument("slug", help="the organisation, such as main")
     validation.add_argument("--kind", default="*", help="the meters' kind, such as water_meter (default: all)")

@@ -71,11 +71,12 @@ def accept_with_new_account(session: Session, token: str, *, name: str, password
     offer = open_offer(session, token, lock=True)
     if offer.has_account:
         raise _account_needed(offer)
+    name = name or offer.invitation.name
     try:
         password_hash = hash_password(password, (offer.invitation.email, name))
     except ValueError as error:
         raise Invalid(f"the password cannot be used: {error}") from error
-    user = User(email=offer.invitation.email, name=name or offer.invitation.name, password_hash=password_hash)
+    user = User(email=offer.invitation.email, name=name, password_hash=password_hash)
     try:
         with session.begin_nested():
             session.add(user)

@@ -1,8 +1,10 @@
 """Make PostgreSQL enforce what the tables say of themselves: owners, privileges, row-level security."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
 
 from cloud_hub.audit import chain
 from cloud_hub.schema.tables import tenancies
@@ -24,15 +26,27 @@ CREATE OR REPLACE FUNCTION tenant_organisations() RETURNS bigint[] LANGUAGE sql 
 $$ SELECT coalesce(array_agg(id), '{}') FROM organisations WHERE lineage && tenant_ids('meterhaul.organisations') $$;
 """
 
+# The auditor's own are named audit_…: `chain` sees to those.
+_STRAY_FUNCTIONS = text("""
+    SELECT CAST(p.oid AS regprocedure)::text FROM pg_proc p JOIN pg_roles o ON o.oid = p.proowner
+    WHERE p.pronamespace = current_schema()::regnamespace AND o.rolname <> :owner AND p.proname NOT LIKE 'audit\\_%'
+      AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e')
+""")
 _RELATIONS = text("""
     SELECT c.relname AS name, c.relkind = 'v' AS is_view, c.relispartition AS is_partition, o.rolname AS owner,
-           c.relrowsecurity AND c.relforcerowsecurity AS is_guarded,
-           coalesce((SELECT string_agg(obj_description(p.oid, 'pg_policy'), E'\\n' ORDER BY p.polname)
-                     FROM pg_policy p WHERE p.polrelid = c.oid), '') AS policies
+           c.relrowsecurity AND c.relforcerowsecurity AS is_guarded
     FROM pg_class c JOIN pg_roles o ON o.oid = c.relowner
     WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p', 'v')
       AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e')
     ORDER BY c.relname
+""")
+# PostgreSQL writes a policy's conditions in its own way: what it made of ours is remembered in the comment.
+_POLICIES = text("""
+    SELECT p.polname AS name, coalesce(obj_description(p.oid, 'pg_policy'), '') AS said,
+           md5(concat_ws('|', p.polcmd, p.polpermissive, p.polroles::text, pg_get_expr(p.polqual, p.polrelid),
+                         pg_get_expr(p.polwithcheck, p.polrelid))) AS made
+    FROM pg_policy p
+    WHERE p.polrelid = CAST(:table AS regclass) AND p.polname <> :auditors ORDER BY p.polname
 """)
 _UNSEEN = ("alembic_version",)
 
@@ -62,6 +76,8 @@ def secure(connection: Connection) -> None:
     connection.exec_driver_sql(f"GRANT USAGE ON SCHEMA public TO {', '.join(Role)}")
     connection.exec_driver_sql(f"GRANT CREATE ON SCHEMA public TO {Role.OWNER}, {Role.AUDITOR}, {Role.WORK}")
     connection.exec_driver_sql(_FUNCTIONS)
+    for function in connection.execute(_STRAY_FUNCTIONS, {"owner": Role.OWNER}).scalars().all():
+        connection.exec_driver_sql(f"ALTER FUNCTION {function} OWNER TO {Role.OWNER}")
     known = tenancies()
     for relation in connection.execute(_RELATIONS).all():
         owner = Role.AUDITOR if relation.name in chain.TABLES else Role.OWNER
@@ -73,7 +89,7 @@ def secure(connection: Connection) -> None:
             connection.exec_driver_sql(f"GRANT SELECT ON {relation.name} TO {Role.WEB}, {Role.INGEST}, {Role.WORK}")
         elif relation.name in known and not relation.is_partition:
             _grant(connection, relation.name, known[relation.name])
-            _guard(connection, relation.name, known[relation.name], relation.is_guarded, relation.policies)
+            _guard(connection, relation.name, known[relation.name], is_guarded=relation.is_guarded)
         elif relation.name in _UNSEEN:
             connection.exec_driver_sql(f"GRANT SELECT ON {relation.name} TO {Role.WEB}, {Role.INGEST}, {Role.WORK}")
     chain.install_chain(connection)
@@ -102,19 +118,28 @@ def _grant(connection: Connection, table: str, tenancy: Tenancy) -> None:
         connection.exec_driver_sql(f"GRANT {', '.join(tenancy.web)} ON {table} TO {Role.WEB}")
 
 
-def _guard(connection: Connection, table: str, tenancy: Tenancy, is_guarded: bool, described: str) -> None:  # noqa: FBT001 - a fact read off the catalogue
-    wanted = policies_of(tenancy)
+def _guard(connection: Connection, table: str, tenancy: Tenancy, *, is_guarded: bool) -> None:
     if is_guarded != tenancy.is_guarded:
-        deed = ("ENABLE", "FORCE") if tenancy.is_guarded else ("DISABLE", "NO FORCE")
-        for verb in deed:
+        for verb in ("ENABLE", "FORCE") if tenancy.is_guarded else ("DISABLE", "NO FORCE"):
             connection.exec_driver_sql(f"ALTER TABLE {table} {verb} ROW LEVEL SECURITY")
-    if described == "\n".join(policy.sql for policy in wanted):
+    wanted = {policy.name: policy for policy in policies_of(tenancy)}
+    known = {row.name: (row.said, row.made) for row in _policies(connection, table)}
+    if {name: _comment(policy.sql, known[name][1]) for name, policy in wanted.items() if name in known} == {
+        name: said for name, (said, _) in known.items()
+    } and wanted.keys() == known.keys():
         return
-    for (name,) in connection.execute(
-        text("SELECT polname FROM pg_policy WHERE polrelid = CAST(:table AS regclass)"), {"table": table}
-    ).all():
+    for name in known:
         connection.exec_driver_sql(f"DROP POLICY {name} ON {table}")
-    for policy in wanted:
+    for policy in wanted.values():
         connection.exec_driver_sql(f"CREATE POLICY {policy.name} ON {table} {policy.sql}")
-        said = policy.sql.replace("'", "''")
-        connection.exec_driver_sql(f"COMMENT ON POLICY {policy.name} ON {table} IS '{said}'")
+    for row in _policies(connection, table):
+        said = _comment(wanted[row.name].sql, row.made).replace("'", "''")
+        connection.exec_driver_sql(f"COMMENT ON POLICY {row.name} ON {table} IS '{said}'")
+
+
+def _policies(connection: Connection, table: str) -> Sequence[Row[Any]]:
+    return connection.execute(_POLICIES, {"table": table, "auditors": chain.POLICY}).all()
+
+
+def _comment(sql: str, made: str) -> str:
+    return f"{sql}\n{made}"

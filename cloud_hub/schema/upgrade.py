@@ -1,7 +1,7 @@
 """Bring a database to this release: its tables by Alembic, its rights by what the tables say of themselves."""
 
 from alembic import command
-from sqlalchemy import text
+from sqlalchemy import Engine, text
 
 from cloud_hub import db
 from cloud_hub.schema.security import secure
@@ -25,3 +25,12 @@ def upgrade(database_url: str) -> None:
             secure(connection)
     finally:
         engine.dispose()
+
+
+def secure_again(engine: Engine) -> None:
+    """Bring rights in step once more, after something else has made tables.
+
+    Raises: DatabaseRefused.
+    """
+    with engine.begin() as connection:
+        secure(connection)

@@ -41,10 +41,10 @@ def make_roles(connection: Connection) -> None:
         connection.execute(text(f"GRANT {Role.OWNER} TO {Role.WORK}"))
 
 
-def statements() -> list[str]:
-    """Return what an administrator runs where `hub init` may not make roles itself."""
+def statements(login: str) -> list[str]:
+    """Return what an administrator runs where the login of `hub init` may not make roles itself."""
     made = [f"CREATE ROLE {role} NOLOGIN{_ATTRIBUTES.get(role, '')}" for role in Role]
-    return [*made, f"GRANT {Role.OWNER} TO {Role.WORK}", f"GRANT {', '.join(Role)} TO CURRENT_USER"]
+    return [*made, f"GRANT {Role.OWNER} TO {Role.WORK}", f'GRANT {", ".join(Role)} TO "{login}"']
 
 
 def _create(connection: Connection, role: Role) -> None:
@@ -56,5 +56,5 @@ def _create(connection: Connection, role: Role) -> None:
             return
         raise DatabaseRefused(
             f"this login may not make the role {role}: let an administrator run, once for the cluster: "
-            + "; ".join(statements())
+            + "; ".join(statements(str(connection.scalar(text("SELECT session_user")))))
         ) from error

@@ -2,10 +2,10 @@
 
 import pytest
 from flask import Flask
-from people_factories import Browser, add_membership, add_person, add_site_of, add_tree
+from people_factories import Browser, add_membership, add_organisation, add_person, add_site_of, add_tree
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
-from tenant_world import fill_both
+from tenant_world import fill_both, fill_tenants
 from tenants import rows_of
 
 from cloud_hub.access.actor import Actor, Grant
@@ -51,6 +51,11 @@ def test_memberships_are_loaded_with_their_lineages_and_sites(session: Session, 
         assert scope_of(web) == LOGIN
         assert web.execute(text("SELECT count(*) FROM sites")).scalar_one() == 0
     assert set(load_grants(session, user.id)) == {limited, nothing, whole}
+
+
+def test_an_installer_is_limited_whatever_the_membership_says(session: Session) -> None:
+    user = add_person(session, "fit@example.org", 1, Role.INSTALLER)
+    assert load_grants(session, user.id) == (Grant(1, (1,), PERMISSIONS_OF[Role.INSTALLER], frozenset()),)
 
 
 def test_a_site_that_has_left_the_tree_is_not_reached_any_more(app: Flask, session: Session) -> None:
@@ -117,6 +122,32 @@ def test_row_security_shows_them_their_sites_and_what_is_offered_there(
     assert {len(seen[above.id][name]) for name in ("sites", "controllers", "meters", "points", "scans")} == {1}
     assert {len(seen[above.id][name]) for name in ("tariffs", "meter_profiles", "roles")} == {1}
     assert {len(everything[name]) for name in ("meters", "tariffs", "roles")} == {2}
+
+
+@pytest.mark.parametrize(
+    ("path", "table"),
+    [
+        ("/meter-profiles/{}", "meter_profiles"),
+        ("/tariffs/{}", "tariffs"),
+        ("/organisations/below/roles/{}", "roles"),
+    ],
+)
+def test_what_those_above_offer_is_found_by_its_number(
+    path: str, table: str, database_url: str, app: Flask, session: Session
+) -> None:
+    (ann,) = fill_tenants(database_url, "ann")
+    below = add_organisation(session, "below", ann.organisation_id)
+    site = add_site_of(session, below.id, "hut")
+    add_person(session, "below@example.org", below.id)
+    add_person(session, "site@example.org", ann.organisation_id, Role.ADMIN, sites=(site.id,))
+    add_person(session, "beside@example.org", add_organisation(session, "beside").id)
+    session.commit()
+    address = path.format(ann.keys[table])
+    assert Browser(app, "below@example.org").get(address).status_code == 200
+    assert Browser(app, "beside@example.org").get(address).status_code == 404
+    # Roles are asked for by an organisation's name, in which somebody limited to sites has no say.
+    of_a_site = Browser(app, "site@example.org").get(address).status_code
+    assert of_a_site == (404 if table == "roles" else 200)
 
 
 def _slugs(browser: Browser) -> list[str]:

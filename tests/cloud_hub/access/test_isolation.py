@@ -159,5 +159,3 @@ def test_a_name_without_its_guard_would_show_in_the_matrix(
     example = make_example(OPERATIONS[name], world.ann, world.bob, place=place)
     answer = world.ask(example)
     assert (answer.status_code, "there is no" in answer.text) != (404, True) or name in LOOK_THEMSELVES
-
-

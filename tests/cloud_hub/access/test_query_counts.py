@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from browsing import counted_queries
 from example_requests import Example, make_example
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine, text
 from tenant_world import World, fill_tenants
 from tenants import Tenant, add_row, add_service, fill
 
 from cloud_hub.app import create_app
 from cloud_hub.db import Base, create_engine
+from cloud_hub.events.order import place_events
 from cloud_hub.tenancy.roles import Role as DatabaseRole
 from cloud_hub.web.operations import operations_of
 from cloud_hub.web.pagination import PageOut
@@ -73,10 +74,12 @@ def looks(module_database_url: str) -> dict[str, tuple[Look, Look]]:
         with engine.begin() as connection:
             for table in ("tokens", "login_sessions"):
                 _add_row(connection, ann, table, 0)
+        _finish(engine)
         few = {name: _look(world, name, ann) for name in LISTS}
         with engine.begin() as connection:
             for number in range(1, ADDED + 1):
                 _add_more(connection, ann, number)
+        _finish(engine)
         more = {name: _look(world, name, ann) for name in LISTS}
     engine.dispose()
     return {name: (few[name], more[name]) for name in LISTS}
@@ -98,6 +101,15 @@ def _look(world: World, name: str, tenant: Tenant) -> Look:
     return Look(len(answer.get_json()["items"]), statements)
 
 
+def _finish(engine: Engine) -> None:
+    """Let what was added be shown: events in their places, meters on their buses."""
+    with engine.begin() as connection:
+        place_events(connection)
+        connection.execute(
+            text("UPDATE meters m SET bus_id = b.id FROM buses b WHERE b.controller_id = m.controller_id")
+        )
+
+
 def _add_more(connection: Connection, tenant: Tenant, number: int) -> None:
     """Add another tenant, and to the first another row of each kind."""
     fill(connection, f"more{number}", 10 + number)
@@ -114,6 +126,6 @@ def _add_row(connection: Connection, tenant: Tenant, table: str, number: int) ->
     """Add a row that is another of its table, and refers to what the tenant has; return the keys with its own."""
     kept = {key: value for key, value in tenant.keys.items() if key.partition("#")[0] != table}
     special = {"tokens.secret_hash": b"%d" % number, "configurations.revision": number}
-    other = Tenant(f"other{number}", 40 + number, kept | SPECIAL | special)
+    other = Tenant(f"other{number}", 40 + number, {**kept, **SPECIAL, **special})
     add_row(connection, other, Base.metadata.tables[table])
     return other.keys

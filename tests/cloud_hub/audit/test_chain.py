@@ -108,16 +108,46 @@ def test_what_is_rolled_back_leaves_no_hole(engine: Engine) -> None:
 def test_a_trail_forgets_its_oldest_events_and_stays_whole(engine: Engine) -> None:
     add_events(engine)
     with engine.begin() as connection:
-        now = datetime.now(UTC)
+        connection.execute(text("UPDATE organisations SET audit_kept_days = 1"))
+        tomorrow = datetime.now(UTC) + timedelta(days=2)
+        connection.execute(text("ALTER TABLE audit_events DISABLE TRIGGER audit_add"))
+        connection.execute(text("UPDATE audit_events SET at = at - interval '3 days'"))
+        connection.execute(text("ALTER TABLE audit_events ENABLE TRIGGER audit_add"))
         connection.execute(text(f"SET LOCAL ROLE {Role.WORK}"))
-        early = text("SELECT audit_forget(1, :before)")
-        assert connection.scalar(early, {"before": now - timedelta(days=1)}) == 0
-        assert connection.scalar(early, {"before": now + timedelta(days=1)}) == 3
+        forget = text("SELECT audit_forget(1, :before)")
+        assert connection.scalar(forget, {"before": tomorrow - timedelta(days=6)}) == 0
+        assert connection.scalar(forget, {"before": tomorrow - timedelta(days=4)}) == 3
     add_events(engine)
     trail = check(engine)
     assert (trail.events, trail.first_number, trail.number, trail.problem) == (3, 4, 6, "")
     tamper(engine, "DELETE FROM audit_events WHERE number = 4")
     assert check(engine).problem == "events 4 to 4 are gone"
+
+
+@pytest.mark.parametrize("kept_days", [None, 30])
+def test_nothing_is_forgotten_before_its_period_is_over(engine: Engine, kept_days: int | None) -> None:
+    add_events(engine)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE organisations SET audit_kept_days = :kept"), {"kept": kept_days})
+    with engine.connect() as connection:
+        connection.execute(text(f"SET LOCAL ROLE {Role.WORK}"))
+        with pytest.raises(DBAPIError, match="is kept longer than until"):
+            connection.execute(text("SELECT audit_forget(1, now())"))
+    assert check(engine).events == 3
+
+
+def test_a_check_from_before_what_was_forgotten_is_told_apart(engine: Engine) -> None:
+    add_events(engine)
+    old = Anchor("main", 1, "0" * 64)
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "UPDATE audit_heads SET first_number = 3, before_first = (SELECT hash FROM audit_events WHERE number = 2)"
+            )
+        )
+    tamper(engine, "DELETE FROM audit_events WHERE number < 3")
+    trail = check(engine, old)
+    assert (trail.problem, trail.note) == ("", "event 1 of an earlier check has been forgotten since: keep a newer one")
 
 
 @pytest.mark.parametrize("role", [Role.WEB, Role.INGEST, Role.WORK, Role.OWNER])

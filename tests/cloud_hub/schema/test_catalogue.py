@@ -93,6 +93,36 @@ def test_views_are_read_with_the_rights_of_whoever_asks(engine: Engine) -> None:
         assert connection.execute(query).scalars().all() == []
 
 
+@pytest.mark.parametrize(
+    "tampering",
+    [
+        "DROP POLICY tenant ON sites",
+        "ALTER POLICY tenant ON sites USING (true)",
+        "CREATE POLICY everybody ON sites USING (true)",
+        "ALTER TABLE sites NO FORCE ROW LEVEL SECURITY",
+        "ALTER TABLE sites DISABLE ROW LEVEL SECURITY",
+    ],
+)
+def test_what_somebody_changed_by_hand_is_put_right(engine: Engine, database_url: str, tampering: str) -> None:
+    guards = text(
+        "SELECT polname, pg_get_expr(polqual, polrelid), relrowsecurity, relforcerowsecurity "
+        "FROM pg_policy JOIN pg_class c ON c.oid = polrelid WHERE relname = 'sites'"
+    )
+    with engine.connect() as connection:
+        before = connection.execute(guards).all()
+    with engine.begin() as connection:
+        connection.execute(text(tampering))
+    upgrade(database_url)
+    with engine.connect() as connection:
+        assert connection.execute(guards).all() == before
+
+
+def test_functions_belong_to_roles_that_nobody_works_as(engine: Engine) -> None:
+    query = text("SELECT DISTINCT proowner::regrole::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace")
+    with engine.connect() as connection:
+        assert set(connection.execute(query).scalars()) == {Role.OWNER, Role.AUDITOR}
+
+
 def test_doing_it_again_changes_nothing(engine: Engine, database_url: str) -> None:
     query = text("SELECT oid::bigint, polname FROM pg_policy ORDER BY oid")
     with engine.connect() as connection:
