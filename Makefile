@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench screenshots proto lock clean
+.PHONY: help demo test lint bench screenshots client proto lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -44,6 +44,11 @@ bench: $(BIN)/.dev ## one benchmark, NAME=ingest|streams|ledger|disk|queries|wir
 
 screenshots: $(BIN)/.dev ## pictures of the pages, under screenshots/
 	@$(BIN)/python -m demo.screenshots
+
+client: $(BIN)/.dev ## a Python client of the hub's API, generated under build/client
+	@mkdir -p build
+	@METERHAUL_DATABASE_URL=postgresql:///none $(BIN)/meterhaul hub openapi > build/openapi.json # asks no database
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/openapi-python-client generate --path build/openapi.json --output-path build/client --overwrite --fail-on-warning
 
 proto: $(BIN)/.dev ## generate Python from the .proto files
 	@cd protocol && ../$(BIN)/python -m grpc_tools.protoc -I. --plugin=protoc-gen-mypy=../$(BIN)/protoc-gen-mypy --python_out=. --mypy_out=quiet:. meterhaul.proto

@@ -166,6 +166,20 @@ def test_a_password_must_be_one(app: Flask, session: Session, manager: Browser) 
     assert _accept(stranger, link) == 200
 
 
+def test_a_password_is_not_made_of_what_the_invitation_says(app: Flask, session: Session, manager: Browser) -> None:
+    _invite(manager, name="Wilhelmina Featherstone")
+    link, stranger = link_in(letters_to(session, NEW)[0]), Browser(app)
+    for name, password in (
+        ("", "wilhelmina-featherstone-1"),
+        ("Ottilie Grauvogel", "grauvogel.ottilie!7"),
+        ("", NEW + "1"),
+    ):
+        refused = stranger.send_form(link, name=name, password=password, again=password)
+        assert refused.status_code == 422, password
+        assert "it is among those that are tried first" in refused.get_data(as_text=True)
+    assert session.scalars(select(User).where(User.email == NEW)).all() == []
+
+
 def test_what_is_sent_again_replaces_the_link_before(app: Flask, session: Session, manager: Browser) -> None:
     shown = _invite(manager)
     path = f"{PATH}/{shown['id']}"
