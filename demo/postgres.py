@@ -288,7 +288,8 @@ def create_database(server_url: str, name: str, template: str | None = None) -> 
     """Create a database, as a copy of `template` when given, and return its SQLAlchemy URL."""
     statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
     if template is not None:
-        statement += sql.SQL(" TEMPLATE {}").format(sql.Identifier(template))
+        # Half as long as by way of the log, where a checkpoint costs nothing.
+        statement += sql.SQL(" TEMPLATE {} STRATEGY file_copy").format(sql.Identifier(template))
     _execute(server_url, statement)
     return make_url(server_url).set(database=name).render_as_string(hide_password=False)
 

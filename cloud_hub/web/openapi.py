@@ -141,14 +141,9 @@ def _header(name: str, description: str, length: int) -> dict[str, Any]:
 
 def _responses(operation: Operation, schemas: Mapping[_Key, Any]) -> Iterator[tuple[str, Any]]:
     done: dict[str, Any] = {"description": operation.status.phrase}
-    if operation.answer is not None:
-        schema = schemas[operation.answer, "serialization"]
-        done["content"] = {
-            media: {"schema": schema if media == "application/json" else {"type": "string"}}
-            for media in operation.media
-        }
-    elif operation.media != ("application/json",):
-        done["content"] = {media: {"schema": {"type": "string"}} for media in operation.media}
+    if operation.answer is not None or operation.media != ("application/json",):
+        shape = None if operation.answer is None else schemas[operation.answer, "serialization"]
+        done["content"] = {media: _content(media, shape) for media in operation.media}
     if operation.is_versioned:
         done["headers"] = {"ETag": {"schema": {"type": "string"}}}
     has_body = "content" in done
@@ -160,6 +155,13 @@ def _responses(operation: Operation, schemas: Mapping[_Key, Any]) -> Iterator[tu
         yield str(HTTPStatus.NOT_MODIFIED.value), {"description": "It is what If-None-Match names."}
     for status in sorted(_refusals(operation)):
         yield str(status.value), {"$ref": f"#/components/responses/{problem_of(status).slug}"}
+
+
+def _content(media: str, shape: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
+    """Describe an answer of a media type; of bytes there is nothing that JSON Schema could say."""
+    if media == "application/json":
+        return {"schema": shape}
+    return {"schema": {"type": "string"}} if media.startswith("text/") or media.endswith("xml") else {}
 
 
 def _refusal(kind: ProblemType) -> dict[str, Any]:

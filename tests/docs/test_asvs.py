@@ -80,14 +80,14 @@ ROWS: Final = read_rows(ASVS)
 
 
 @cache
-def tests_in(path: str) -> frozenset[str]:
+def names_of(path: str) -> frozenset[str]:
     tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
     return frozenset(node.name for node in tree.body if isinstance(node, ast.FunctionDef))
 
 
 def is_there(named: str) -> bool:
     path, _, name = named.partition("::")
-    return path.startswith("tests/") and (ROOT / path).is_file() and name.startswith("test_") and name in tests_in(path)
+    return path.startswith("tests/") and (ROOT / path).is_file() and name.startswith("test_") and name in names_of(path)
 
 
 def test_every_requirement_is_answered_once() -> None:
@@ -141,9 +141,9 @@ def test_the_page_names_every_route_that_needs_no_login() -> None:
 def test_every_word_that_the_page_names_is_refused() -> None:
     words = re.findall(r"`(\w+)`", RULES.partition("These words are")[2].partition("and the account")[0])
     assert len(words) >= 4
+    # Beside another word, so few letters are enough.
+    assert hash_password("marble qzjx marble marble")
     for word in words:
-        # Together with what is refused for its own sake nothing is shown: so few letters are enough beside no other word.
-        assert hash_password("qzjx vwkp qjzx")
         with pytest.raises(ValueError, match="tried first"):
             hash_password(f"{word} qzjx {word} {word}")
 

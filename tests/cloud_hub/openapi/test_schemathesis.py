@@ -1,7 +1,7 @@
 """Schemathesis walks over the whole document, logged in: no answer is at fault, none is undocumented."""
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import schemathesis
@@ -35,7 +35,7 @@ class Hub:
     def __init__(self) -> None:
         described = create_app(b"k" * 32, create_engine("postgresql://nobody@127.0.0.1:1/none"))
         described.config[LIMITS] = None
-        self.app: "WSGIApplication" = described
+        self.app: WSGIApplication = described
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         return self.app(environ, start_response)
@@ -68,7 +68,7 @@ def world(module_database_url: str) -> Iterator[World]:
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-def test_no_operation_fails_or_answers_what_is_not_documented(case: schemathesis.Case, world: World) -> None:
+def test_no_operation_fails_or_answers_what_is_not_documented(case: schemathesis.Case[Any], world: World) -> None:
     with world.undone():
         answer = case.call(headers={AS: Role.ADMIN})
         case.validate_response(answer, checks=CHECKS)

@@ -9,9 +9,9 @@ import pytest
 from flask import Flask
 from hub_factories import START, add_controller, add_meter, add_point, add_scans, add_site
 from people_factories import Browser, add_person, add_site_of, add_tree
+from raw_http import LIVE, ambiguous, send_raw
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
-from raw_http import LIVE, ambiguous, send_raw
 from stream_reader import QUICK, Message, Reader, cookie_of, streaming
 from webhook_factories import tell
 
