@@ -171,8 +171,10 @@ def prepare(engine: Engine) -> tuple[str, int]:
             now=datetime.now(UTC),
         )
         point_id = session.execute(
-            text("SELECT min(p.id) FROM points p JOIN meters m ON m.id = p.meter_id "
-                 "WHERE m.organisation_id = 2 AND p.kind = 'counter'")
+            text(
+                "SELECT min(p.id) FROM points p JOIN meters m ON m.id = p.meter_id "
+                "WHERE m.organisation_id = 2 AND p.kind = 'counter'"
+            )
         ).scalar_one()
         session.execute(text(_REGISTER), {"point": point_id})
     return token, point_id

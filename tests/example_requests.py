@@ -181,7 +181,11 @@ def _make(schema: Mapping[str, Any], definitions: Mapping[str, Any], key: str) -
         if schema.get(word) is not None:
             return schema[word]
     form = next(iter(_forms(schema, definitions)))
-    fixed = [form["const"]] if "const" in form else [*(() if "format" in form else form.get("examples", ())), *form.get("enum", ())]
+    fixed = (
+        [form["const"]]
+        if "const" in form
+        else [*(() if "format" in form else form.get("examples", ())), *form.get("enum", ())]
+    )
     if fixed:
         return fixed[0]
     makers: dict[str, Callable[[], Any]] = {
