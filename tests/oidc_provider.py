@@ -27,6 +27,7 @@ class OidcProvider:
 
     def __init__(self) -> None:
         self.email = "ann@example.org"
+        self.subject = "person-1"
         self.is_verified = True
         self.spoil: Callable[[Claims], None] = lambda _: None
         """Changes an id_token's claims before it is signed."""
@@ -132,7 +133,7 @@ class OidcProvider:
         now = int(time.time())
         claims: Claims = {
             "iss": self.issuer,
-            "sub": "person-1",
+            "sub": self.subject,
             "aud": CLIENT_ID,
             "iat": now,
             "exp": now + 300,

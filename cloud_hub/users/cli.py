@@ -21,6 +21,11 @@ def add_commands(commands: Any) -> None:  # noqa: ANN401 - argparse keeps the ty
         "--remove-authenticator", action="store_true", help="let logins go by the password alone; ends all logins"
     )
     account.add_argument("--end-sessions", action="store_true", help="end all logins")
+    account.add_argument(
+        "--forget-single-sign-on",
+        action="store_true",
+        help="let whoever has the address at the single sign-on now have the account; ends all logins",
+    )
     account.add_argument("--forget-failures", action="store_true", help="let them try again without waiting")
 
 
@@ -38,6 +43,8 @@ def _account(arguments: argparse.Namespace, settings: HubSettings) -> int:
             rescue.remove_authenticator(session, user, WHO)
         if arguments.end_sessions:
             rescue.end_sessions(session, user, WHO)
+        if arguments.forget_single_sign_on:
+            rescue.forget_single_sign_on(session, user, WHO)
         if arguments.forget_failures:
             rescue.forget_failures(session, user, WHO)
         told = {

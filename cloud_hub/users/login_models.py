@@ -2,11 +2,22 @@
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Boolean, DateTime, ForeignKey, Identity, Integer, LargeBinary, Text, func
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Integer,
+    LargeBinary,
+    Text,
+    UniqueConstraint,
+    func,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from cloud_hub.db import Base
-from cloud_hub.tenancy.rows import ALL, Tenancy, of_person
+from cloud_hub.tenancy.rows import ADD, ALL, Tenancy, of_person
 
 
 class LoginSession(Base):
@@ -91,3 +102,17 @@ class PasswordReset(Base):
     token_hash: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
     user_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("users.id", ondelete="CASCADE"), index=True)
     ends_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+
+class ProviderIdentity(Base):
+    """Whose account somebody at a single sign-on opens; bound when they come the first time."""
+
+    __tablename__ = "provider_identities"
+    tenancy = of_person(web=ADD)
+    __table_args__ = (UniqueConstraint("user_id", "issuer"),)
+
+    issuer: Mapped[str] = mapped_column(Text, primary_key=True)
+    subject: Mapped[str] = mapped_column(Text, primary_key=True)
+    """The provider's own name for them, which it gives to nobody else (`sub`)."""
+    user_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("users.id", ondelete="CASCADE"))
+    bound_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())

@@ -5,6 +5,7 @@ from sqlalchemy.orm import Session
 
 from cloud_hub.users import attempts, letters, recovery, sessions, totp, trail
 from cloud_hub.users.models import User
+from cloud_hub.users.provider_identities import forget_identities
 
 
 def remove_authenticator(session: Session, user: User, who: str) -> None:
@@ -33,3 +34,11 @@ def forget_failures(session: Session, user: User, who: str) -> None:
     keys = [attempts.by_account(user.email or "").text, attempts.by_code(user.id).text]
     session.execute(text("DELETE FROM login_attempts WHERE key = ANY (:keys)"), {"keys": keys})
     trail.note(session, user, "login_failures_forgotten", {}, who=who)
+
+
+def forget_single_sign_on(session: Session, user: User, who: str) -> None:
+    """Let whoever has the account's address at the single sign-on now have the account, from their next coming on."""
+    bound = forget_identities(session, user.id)
+    sessions.end_all(session, user.id)
+    trail.note(session, user, "single_sign_on_forgotten", {"bound": bound}, who=who)
+    letters.tell_of_change(session, user, "the operator of the hub let your account be opened anew by single sign-on")

@@ -1,6 +1,7 @@
 """Log in at somebody else's: OpenID Connect with authorization code, PKCE, state and nonce. Optional.
 
-The provider says who has which verified address; here that address must have an account already.
+The provider says who has which verified address; that address must have an account here already. From the first
+time on, the account is theirs by the provider's own name for them.
 """
 
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ from cloud_hub.users.access import remote_address
 from cloud_hub.users.authentication import Reason
 from cloud_hub.users.entering import Answer, let_in, wanted_page
 from cloud_hub.users.models import User
+from cloud_hub.users.provider_identities import AnotherPerson, Vouched, find_vouched
 from cloud_hub.users.proving import apart, proving
 from cloud_hub.users.service import find_user_by_email
 from cloud_hub.web.database import request_session
@@ -32,6 +34,8 @@ _EXTENSION: Final = "single_sign_on"
 _NEXT: Final = "single_sign_on_next"
 _TIMEOUT_S = 10
 _LEEWAY_S = 30
+_SUBJECT_MAX = 255
+"""Characters (OpenID Connect Core 1.0, section 2)."""
 _SIGNATURES: Final = frozenset(
     {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"}
 )
@@ -110,7 +114,7 @@ def come_back() -> Answer:
     provider, _ = _provider()
     page = wanted_page(str(session.pop(_NEXT, "")))
     try:
-        email = _verified_email(provider)
+        vouched = _vouched(provider)
     except RequestException as error:
         return _unavailable(error)
     except (OAuthError, JoseError, ProviderRefused, ValueError, KeyError, TypeError) as error:
@@ -118,16 +122,22 @@ def come_back() -> Answer:
         return _refuse("The single sign-on did not prove who you are. Begin again, or log in with your password.")
     database = request_session()
     with proving(database):
-        user = find_user_by_email(database, email)
+        try:
+            user = find_vouched(database, vouched)
+        except AnotherPerson as error:
+            _note_stranger(find_user_by_email(database, vouched.email))
+            return _refuse(f"{str(error)[:1].upper()}{str(error)[1:]}.")
         if user is None or user.disabled_at is not None:
             _note_stranger(user)
-            return _refuse(f"{email} has no account here. Ask the administrator of your organisation to invite you.")
+            return _refuse(
+                f"{vouched.email} has no account here. Ask the administrator of your organisation to invite you."
+            )
         reason = Reason.CODE_NEEDED if totp.is_on(database, user.id) else Reason.OK
         return let_in(user, page, reason)
 
 
-def _verified_email(provider: _Provider) -> str:
-    """Return the address that the provider vouches for.
+def _vouched(provider: _Provider) -> Vouched:
+    """Return what the provider vouches for.
 
     Raises: ProviderRefused, and what Authlib and joserfc raise for tokens that are not right.
     """
@@ -144,7 +154,10 @@ def _verified_email(provider: _Provider) -> str:
     email = claims.get("email")
     if claims.get("email_verified") is not True or not isinstance(email, str) or not email:
         raise ProviderRefused("it does not say that the e-mail address is verified")
-    return email
+    subject = claims.get("sub")
+    if not isinstance(subject, str) or not 0 < len(subject) <= _SUBJECT_MAX:
+        raise ProviderRefused("it has no name of its own for whoever came")
+    return Vouched(provider.expected_issuer, subject, email)
 
 
 def _provider() -> tuple[_Provider, str]:

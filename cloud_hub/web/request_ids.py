@@ -4,14 +4,17 @@ import re
 import secrets
 
 import structlog
-from flask import Flask, Response, g, request
+from flask import Flask, Response, current_app, g, request
 
 HEADER = "X-Request-Id"
+TRUSTED_PROXIES = "TRUSTED_PROXIES"
+"""Key of the application's config: how many proxies stand before it."""
 _GIVEN = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
 
 def install_request_ids(app: Flask) -> None:
-    """Name every request; a proxy's name is kept when it is one."""
+    """Name every request; the name that a trusted proxy gave it is kept."""
+    app.config.setdefault(TRUSTED_PROXIES, 0)
     app.before_request(_name)
     app.after_request(_tell)
 
@@ -23,7 +26,8 @@ def request_id() -> str:
 
 
 def _name() -> None:
-    given = request.headers.get(HEADER, "")
+    # Nobody else names their own requests: the name stands in the log and in the audit trail.
+    given = request.headers.get(HEADER, "") if current_app.config[TRUSTED_PROXIES] else ""
     g.request_id = given if _GIVEN.fullmatch(given) else secrets.token_hex(8)
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
 

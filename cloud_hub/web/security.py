@@ -4,6 +4,8 @@ from flask import Flask, Response, request
 from flask.sessions import SecureCookieSessionInterface
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from cloud_hub.web.request_ids import TRUSTED_PROXIES
+
 _CONTENT_POLICY = "default-src 'self'; base-uri 'none'; object-src 'none'; form-action 'self'; frame-ancestors 'none'"
 _COOKIE = "meterhaul"
 _TRANSPORT_POLICY = "max-age=31536000"
@@ -32,16 +34,16 @@ def install_security(app: Flask) -> None:
 
 
 def trust_proxies(app: Flask, count: int) -> None:
-    """Believe what the last `count` proxies say of where a request came from; with 0, believe nobody."""
+    """Believe what the last `count` proxies say of a request: whence, how, and its name; with 0, believe nobody."""
+    app.config[TRUSTED_PROXIES] = count
     if count:
         # ProxyFix takes the place of a method, as its documentation shows.
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count)  # type: ignore[method-assign]
 
 
 def came_by_https() -> bool:
-    """Say whether the browser spoke TLS, with us or with a proxy before us."""
-    # A proxy that ends TLS says so in this header. Whoever forges it only makes their own cookie stricter.
-    return request.is_secure or request.headers.get("X-Forwarded-Proto", "") == "https"
+    """Say whether the browser spoke TLS, with us or with a proxy that is trusted to say so."""
+    return request.is_secure
 
 
 def _add_headers(response: Response) -> Response:

@@ -66,6 +66,15 @@ CREATE TABLE profiles (
     notifications jsonb NOT NULL DEFAULT '{}',
     CONSTRAINT profiles_own_zone_check CHECK (time_display = 'site' OR time_zone IS NOT NULL)
 );
+
+CREATE TABLE provider_identities (
+    issuer text NOT NULL,
+    subject text NOT NULL,
+    user_id bigint NOT NULL REFERENCES users ON DELETE CASCADE,
+    bound_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (issuer, subject),
+    UNIQUE (user_id, issuer)
+);
 """
 
 

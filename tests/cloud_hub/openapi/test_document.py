@@ -10,6 +10,7 @@ from openapi_spec_validator import validate
 from cloud_hub.openapi.api import document_of
 from cloud_hub.web.operations import operations_of
 from cloud_hub.web.problems import PROBLEM_TYPES
+from cloud_hub.web.security import trust_proxies
 
 
 def test_the_document_is_valid_openapi(stranger: FlaskClient) -> None:
@@ -58,7 +59,8 @@ def test_the_type_of_a_problem_leads_to_what_it_means(stranger: FlaskClient) -> 
     assert PROBLEM_TYPES["unauthorized"].meaning in page
 
 
-def test_a_refusal_names_the_request_and_every_place_at_fault(client: FlaskClient) -> None:
+def test_a_refusal_names_the_request_and_every_place_at_fault(client: FlaskClient, app: Flask) -> None:
+    trust_proxies(app, 1)
     answer = client.get("/api/v1/sites?limit=none&nonsense=1", headers={"X-Request-Id": "my-request-1"})
     assert answer.status_code == 422
     assert answer.headers["X-Request-Id"] == "my-request-1"
@@ -66,8 +68,13 @@ def test_a_refusal_names_the_request_and_every_place_at_fault(client: FlaskClien
     assert {error["pointer"] for error in answer.get_json()["errors"]} == {"/limit", "/nonsense"}
 
 
+def test_nobody_but_a_trusted_proxy_names_requests(stranger: FlaskClient) -> None:
+    assert stranger.get("/login", headers={"X-Request-Id": "my-request-1"}).headers["X-Request-Id"] != "my-request-1"
+
+
 @pytest.mark.parametrize("given", ["x", "has blanks in it", "x" * 65, "<script>"])
-def test_a_name_for_a_request_that_is_none_is_replaced(stranger: FlaskClient, given: str) -> None:
+def test_a_name_for_a_request_that_is_none_is_replaced(stranger: FlaskClient, app: Flask, given: str) -> None:
+    trust_proxies(app, 1)
     answer = stranger.get("/login", headers={"X-Request-Id": given})
     assert answer.headers["X-Request-Id"] != given
     assert len(answer.headers["X-Request-Id"]) == 16

@@ -7,10 +7,13 @@ from browsing import EMAIL, form_token
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, text
 
+from cloud_hub.web.security import trust_proxies
+
 TRAIL = "/api/v1/organisations/main/audit"
 
 
 def add_tariff(client: FlaskClient, slug: str) -> None:
+    trust_proxies(client.application, 1)
     body = {"slug": slug, "name": slug, "currency": "EUR"}
     headers = {"X-CSRF-Token": form_token(client), "X-Request-Id": f"request-{slug}"}
     answer = client.post("/api/v1/tariffs", json=body, headers=headers)

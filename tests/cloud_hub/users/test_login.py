@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from cloud_hub.users.attempts import FREE_ATTEMPTS
 from cloud_hub.users.password_changes import change_password
 from cloud_hub.users.service import AccountExists, InvalidAccount, create_admin, find_user_by_email
+from cloud_hub.web.security import trust_proxies
 
 
 def test_a_page_leads_to_the_login_and_the_login_back_to_the_page(stranger: FlaskClient, session: Session) -> None:
@@ -103,12 +104,12 @@ def test_the_token_changes_with_the_login(client: FlaskClient, app: Flask) -> No
     assert form_token(browser) != before
 
 
-@pytest.mark.parametrize("headers", [{}, {"X-Forwarded-Proto": "https"}, {"X-Forwarded-Proto": "http"}], ids=str)
-def test_the_cookie_is_closed_to_scripts_and_bound_to_this_host_over_https(
-    stranger: FlaskClient, headers: dict[str, str]
-) -> None:
-    answer = stranger.get("/login", headers=headers)
-    cookie, is_https = answer.headers["Set-Cookie"], headers.get("X-Forwarded-Proto") == "https"
+@pytest.mark.parametrize("said", ["", "https", "http"])
+@pytest.mark.parametrize("proxies", [0, 1])
+def test_the_cookie_is_closed_to_scripts_and_bound_to_this_host_over_https(app: Flask, said: str, proxies: int) -> None:
+    trust_proxies(app, proxies)
+    answer = app.test_client().get("/login", headers={"X-Forwarded-Proto": said} if said else {})
+    cookie, is_https = answer.headers["Set-Cookie"], bool(proxies) and said == "https"
     assert "HttpOnly" in cookie
     assert "SameSite=Lax" in cookie
     assert "Path=/" in cookie

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from cloud_hub.cli import main
 from cloud_hub.settings import SingleSignOn
 from cloud_hub.users.sessions import ABSOLUTE_LIMIT
 from cloud_hub.users.single_sign_on import set_up_single_sign_on
@@ -98,6 +99,40 @@ def test_a_stranger_gets_no_account(provider: OidcProvider, stranger: FlaskClien
     assert answer.status_code == 401
     assert "mallory@example.org has no account here" in answer.text
     assert session.scalar(text("SELECT count(*) FROM users")) == 1
+
+
+def test_an_account_stays_with_whom_it_was_opened_by_whatever_their_address_becomes(
+    provider: OidcProvider, stranger: FlaskClient, app: Flask
+) -> None:
+    assert stranger.get(come_by(provider, stranger)).status_code == 303
+    provider.email = "ann.married@example.org"
+    browser = app.test_client()
+    assert browser.get(come_by(provider, browser)).status_code == 303
+    me = browser.get("/api/v1/me").get_json()
+    assert me["email"] == EMAIL
+
+
+def test_who_gets_a_leavers_address_does_not_get_the_leavers_account(
+    provider: OidcProvider, stranger: FlaskClient, app: Flask, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert stranger.get(come_by(provider, stranger)).status_code == 303
+    provider.subject = "person-2"
+    newcomer = app.test_client()
+    answer = newcomer.get(come_by(provider, newcomer))
+    assert answer.status_code == 401
+    assert f"The account {EMAIL} belongs to somebody else at the single sign-on" in answer.text
+    monkeypatch.setenv("METERHAUL_DATABASE_URL", database_url)
+    assert main(["account", EMAIL, "--forget-single-sign-on"]) == 0
+    assert newcomer.get(come_by(provider, newcomer)).status_code == 303
+    assert stranger.get("/api/v1/me").status_code == 401
+
+
+@pytest.mark.parametrize("subject", ["", 7, "x" * 256], ids=str)
+def test_a_provider_that_does_not_say_who_came_opens_nothing(
+    provider: OidcProvider, stranger: FlaskClient, subject: object
+) -> None:
+    vars(provider).update(subject=subject)
+    assert stranger.get(come_by(provider, stranger)).status_code == 401
 
 
 def test_a_disabled_account_stays_closed(provider: OidcProvider, stranger: FlaskClient, session: Session) -> None:
