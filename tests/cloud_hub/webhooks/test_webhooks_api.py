@@ -84,11 +84,12 @@ def test_a_webhook_is_changed_by_who_has_seen_it(boss: Browser, session: Session
     assert audited(session) == ["webhook_created", "webhook_changed", "webhook_removed"]
 
 
-def test_the_same_key_makes_one_webhook(boss: Browser) -> None:
+def test_the_same_key_makes_one_webhook_and_shows_its_secret_once(boss: Browser) -> None:
     headers = {"X-CSRF-Token": boss._token, "Idempotency-Key": "once"}
     body = {"name": "Billing", "url": URL}
     made = [boss.client.post(f"/api/v1{ORGANISATION}", json=body, headers=headers) for _ in range(2)]
-    assert made[0].json == made[1].json
+    assert [answer.status_code for answer in made] == [201, 409]
+    assert "its secret was shown then" in made[1].get_json()["detail"]
     assert len(read(boss, ORGANISATION)["items"]) == 1
 
 
