@@ -242,7 +242,7 @@ def measure(url: str, directory: Path, token: str, questions: list[Question], se
         env={
             "METERHAUL_DATABASE_URL": url,
             "METERHAUL_SECRET_KEY_FILE": str(directory / "secret-key"),
-            "METERHAUL_RATE_LIMITS": "off",
+            "METERHAUL_REQUESTS_PER_MINUTE": "0",
         },
     )
     server.start()

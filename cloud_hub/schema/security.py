@@ -23,7 +23,8 @@ $$ SELECT coalesce(current_setting('meterhaul.login', true), '') = 'on' $$;
 
 -- Narrowed further by the policy of the organisations themselves, which never calls back.
 CREATE OR REPLACE FUNCTION tenant_organisations() RETURNS bigint[] LANGUAGE sql STABLE PARALLEL SAFE AS
-$$ SELECT coalesce(array_agg(id), '{}') FROM organisations WHERE lineage && tenant_ids('meterhaul.organisations') $$;
+$$ SELECT coalesce(array_agg(id), '{}') FROM organisations
+   WHERE lineage && (SELECT tenant_ids('meterhaul.organisations'))::bigint[] $$;
 """
 
 # The auditor's own are named audit_…: `chain` sees to those.

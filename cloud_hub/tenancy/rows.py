@@ -11,9 +11,10 @@ ADD = ("SELECT", "INSERT")
 CHANGE = ("SELECT", "INSERT", "UPDATE")
 ALL = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
+# Each is asked in a subquery of its own, which PostgreSQL answers once for a statement and not once for each row.
 _IN_ORGANISATIONS = "{column} = ANY ((SELECT tenant_organisations())::bigint[])"
-_IN_ANCESTORS = "{column} = ANY (tenant_ids('meterhaul.ancestors'))"
-_IN_SITES = "{column} = ANY (tenant_ids('meterhaul.sites'))"
+_IN_ANCESTORS = "{column} = ANY ((SELECT tenant_ids('meterhaul.ancestors'))::bigint[])"
+_IN_SITES = "{column} = ANY ((SELECT tenant_ids('meterhaul.sites'))::bigint[])"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ def of_organisation(*, web: tuple[str, ...] = ALL, column: str = "organisation_i
 def inherited(*, web: tuple[str, ...] = ALL, column: str = "organisation_id") -> Tenancy:
     """Rows of an organisation that those below it may use: a catalogue. Changed by those above and in it alone."""
     own = _IN_ORGANISATIONS.format(column=column)
-    sees = f"(tenant_is_login() OR {own} OR {_IN_ANCESTORS.format(column=column)})"
+    sees = f"((SELECT tenant_is_login()) OR {own} OR {_IN_ANCESTORS.format(column=column)})"
     return Tenancy("inherited", sees, own, web, organisation=column)
 
 
@@ -64,14 +65,14 @@ def of_site(*, web: tuple[str, ...] = ALL, organisation: str = "organisation_id"
 def of_member(*, web: tuple[str, ...] = ALL, organisation: str = "organisation_id", person: str = "user_id") -> Tenancy:
     """Rows that tie a person to an organisation: seen by both, and while somebody proves who they are."""
     own = _IN_ORGANISATIONS.format(column=organisation)
-    sees = f"(tenant_is_login() OR {person} = tenant_user() OR {own})"
-    return Tenancy("member", sees, f"(tenant_is_login() OR {own})", web, organisation=organisation, person=person)
+    sees = f"((SELECT tenant_is_login()) OR {person} = (SELECT tenant_user()) OR {own})"
+    return Tenancy("member", sees, f"((SELECT tenant_is_login()) OR {own})", web, organisation=organisation, person=person)
 
 
 def of_organisations_themselves(*, web: tuple[str, ...] = CHANGE) -> Tenancy:
     """Organisations, each a row: seen are those in scope, and those that one belongs to."""
-    own = "lineage && tenant_ids('meterhaul.organisations')"
-    sees = f"(tenant_is_login() OR {own} OR id = ANY (tenant_ids('meterhaul.members_of')))"
+    own = "lineage && (SELECT tenant_ids('meterhaul.organisations'))::bigint[]"
+    sees = f"((SELECT tenant_is_login()) OR {own} OR id = ANY ((SELECT tenant_ids('meterhaul.members_of'))::bigint[]))"
     return Tenancy("itself", sees, own, web, organisation="id")
 
 
@@ -95,13 +96,13 @@ def through_inherited(table: str, key: str, *, web: tuple[str, ...] = READ) -> T
 
 def of_person(*, web: tuple[str, ...] = ALL, column: str = "user_id") -> Tenancy:
     """Rows of one person: seen by themselves, and while somebody proves who they are."""
-    condition = f"(tenant_is_login() OR {column} = tenant_user())"
+    condition = f"((SELECT tenant_is_login()) OR {column} = (SELECT tenant_user()))"
     return Tenancy("person", condition, condition, web, person=column)
 
 
 def people(*, web: tuple[str, ...] = CHANGE) -> Tenancy:
     """Accounts: seen by themselves, by the organisations that they belong to, and while somebody logs in."""
-    itself = "tenant_is_login() OR id = tenant_user()"
+    itself = "(SELECT tenant_is_login()) OR id = (SELECT tenant_user())"
     sees = f"({itself} OR EXISTS (SELECT FROM memberships m WHERE m.user_id = users.id))"
     return Tenancy("people", sees, f"({sees} OR {_IN_ORGANISATIONS.format(column='organisation_id')})", web)
 

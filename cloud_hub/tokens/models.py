@@ -9,8 +9,11 @@ from sqlalchemy.orm import Mapped, mapped_column
 from cloud_hub.db import Base
 from cloud_hub.tenancy.rows import ADD, CHANGE, Tenancy
 
-_WHILE_PROVING = "tenant_is_login()"
-_OWN = "(tenant_is_login() OR user_id = tenant_user() OR organisation_id = ANY ((SELECT tenant_organisations())::bigint[]))"
+_WHILE_PROVING = "(SELECT tenant_is_login())"
+_OWN = (
+    "((SELECT tenant_is_login()) OR user_id = (SELECT tenant_user()) "
+    "OR organisation_id = ANY ((SELECT tenant_organisations())::bigint[]))"
+)
 
 
 class Token(Base):

@@ -45,7 +45,7 @@ class LoginAttempt(Base):
     """How often in a row somebody failed to prove who they are, by account or by address."""
 
     __tablename__ = "login_attempts"
-    tenancy = Tenancy("login", "tenant_is_login()", "tenant_is_login()", ALL)
+    tenancy = Tenancy("login", "(SELECT tenant_is_login())", "(SELECT tenant_is_login())", ALL)
 
     key: Mapped[str] = mapped_column(Text, primary_key=True)
     failures: Mapped[int] = mapped_column(Integer)

@@ -14,7 +14,7 @@ from cloud_hub.tenancy.roles import Role
 from cloud_hub.tenancy.scope import NOBODY, Scope, enter
 
 GUARDED = {name: tenancy for name, tenancy in tenancies().items() if tenancy.is_guarded}
-FOR_LOGIN_ALONE = {name for name, tenancy in GUARDED.items() if tenancy.sees == "tenant_is_login()"}
+FOR_LOGIN_ALONE = {name for name, tenancy in GUARDED.items() if tenancy.sees == "(SELECT tenant_is_login())"}
 UNREADABLE = {name for name, tenancy in GUARDED.items() if "SELECT" not in tenancy.web}
 
 
