@@ -66,7 +66,9 @@ def of_member(*, web: tuple[str, ...] = ALL, organisation: str = "organisation_i
     """Rows that tie a person to an organisation: seen by both, and while somebody proves who they are."""
     own = _IN_ORGANISATIONS.format(column=organisation)
     sees = f"((SELECT tenant_is_login()) OR {person} = (SELECT tenant_user()) OR {own})"
-    return Tenancy("member", sees, f"((SELECT tenant_is_login()) OR {own})", web, organisation=organisation, person=person)
+    return Tenancy(
+        "member", sees, f"((SELECT tenant_is_login()) OR {own})", web, organisation=organisation, person=person
+    )
 
 
 def of_organisations_themselves(*, web: tuple[str, ...] = CHANGE) -> Tenancy:
