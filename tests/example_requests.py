@@ -127,6 +127,10 @@ BODIES: Mapping[str, Any] = {
             "buses": [{"id": "bus", "host": "192.0.2.1", "meters": [{"id": "meter", "profile": "eastron-sdm630"}]}]
         }
     },
+    "controllers_api.edit_controller": {"label": "New"},
+    "controllers_api.put_bus": {"id": "bus", "host": "192.0.2.1"},
+    "registry_api.edit_point": {"label": "New"},
+    "sites_api.edit_site": {"name": "New"},
     "meter_exchange_api.post_meter_exchange": {"registers": [{"point_id": 1, "closing": "2", "opening": "1"}]},
     "registry_api.step_in_meter_life": {"to": "replaced"},
 }

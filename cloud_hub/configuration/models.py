@@ -62,9 +62,6 @@ class CommandProgress(StrEnum):
     """The controller ended meanwhile: whether it had its effect is not known."""
 
 
-UNDER_WAY = (CommandProgress.QUEUED, CommandProgress.SENT, CommandProgress.RECEIVED)
-
-
 class SiteConfiguration(Base):
     """A draft, or a published revision, of what one controller shall do."""
 

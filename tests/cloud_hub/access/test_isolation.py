@@ -102,6 +102,16 @@ def test_a_stranger_gets_nothing(name: str, world: World) -> None:
     assert answer.status_code < 400 or "/login" in (answer.location or "/login")
 
 
+@pytest.mark.parametrize("sent", [{}, {"If-Match": '"something else"'}], ids=["nothing", "another"])
+@pytest.mark.parametrize(
+    "name", [name for name, operation in OPERATIONS.items() if operation.is_versioned and operation.method != "GET"]
+)
+def test_nothing_is_changed_without_the_etag_of_what_it_is(name: str, sent: dict[str, str], world: World) -> None:
+    example = replace(make_example(OPERATIONS[name], world.ann, world.ann), headers=sent)
+    answer = world.ask(example)
+    assert answer.status_code == (412 if sent else 428), answer.text
+
+
 @pytest.mark.parametrize(("name", "place"), NAMING)
 def test_things_of_another_organisation_do_not_exist(name: str, place: str, world: World) -> None:
     check_foreign(world, name, place)
